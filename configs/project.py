@@ -1,0 +1,419 @@
+"""The project file: one frozen value that describes a model from its data to its production endpoint.
+
+Every class forbids unknown keys, so a typing error fails at load and never becomes a silent default.
+Names follow SageMaker where the same thing is meant (`instance_count`, `evaluation_periods`).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from configs.quantity import Duration, Percent, Share
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", max_length=63)]
+"""SageMaker's pattern for names of endpoints, models and variants."""
+Dotted = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")]
+"""A Python object: `package.module:name` for functions, `package.module.Class` for estimators."""
+
+
+class Section(BaseModel):
+    """Base of every part of the project file."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Channel(Section):
+    """One named input of the process step, as a folder that the step reads."""
+
+    source: str | None = None
+    """A CSV or Parquet file or folder: a path relative to the project file, or an `s3://` address."""
+    function: Dotted | None = None
+    """Or a function of the project, `module:name`, called with `parameters`, that returns a data frame."""
+    parameters: dict[str, Any] = {}
+    """Keyword arguments of the function."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.source is None) == (self.function is None):
+            raise ValueError("give exactly one of source and function")
+        return self
+
+
+class Features(Section):
+    """The columns a model sees, in the order it sees them."""
+
+    numeric: tuple[str, ...] = ()
+    """Columns read as numbers; empty cells stay missing (NaN)."""
+    categorical: tuple[str, ...] = ()
+    """Columns read as text; a missing value is the empty string."""
+
+    @model_validator(mode="after")
+    def _some_and_distinct(self) -> Self:
+        names = self.numeric + self.categorical
+        if not names:
+            raise ValueError("name at least one numeric or categorical column")
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"columns named twice: {', '.join(doubled)}")
+        return self
+
+
+class Data(Section):
+    """Where rows come from and what the columns mean."""
+
+    channels: dict[str, Channel] = Field(min_length=1)
+    """Inputs of the process step by name."""
+    target: str
+    """The column to predict."""
+    features: Features
+    """The columns to predict from."""
+    time: str | None = None
+    """The column that orders rows in time; the hold-out is its latest part."""
+
+
+class Process(Section):
+    """Raw channels to one table of features and target."""
+
+    function: Dotted
+    """`module:name` of a function `(channels: dict[str, Path], parameters) -> data frame` of the project."""
+    parameters: dict[str, Any] = {}
+    """Handed to the function unchanged."""
+
+
+class Validate(Section):
+    """Great Expectations suite that the processed table must meet."""
+
+    suite: str = "suite.json"
+    """File with `{"name", "expectations": [{"type", "kwargs", "severity"}]}`, relative to the project file."""
+    fail_on: Literal["critical", "warning", "info"] = "critical"
+    """The lowest severity whose failure stops the build."""
+
+
+class Train(Section):
+    """How to fit: an estimator by dotted name, or a function of the project."""
+
+    estimator: Dotted | None = None
+    """A scikit-learn compatible class, for example `sklearn.ensemble.HistGradientBoostingClassifier`."""
+    function: Dotted | None = None
+    """Or `module:name` of a function `(features, seed, **hyperparameters) -> unfitted estimator`."""
+    task: Literal["binary", "multiclass", "regression"] = "binary"
+    """What is predicted."""
+    hyperparameters: dict[str, Any] = {}
+    """Keyword arguments of the estimator or the function."""
+    seed: int = Field(default=7, ge=0)
+    """Passed as `random_state` wherever the estimator takes one."""
+
+    @model_validator(mode="after")
+    def _one_recipe(self) -> Self:
+        if (self.estimator is None) == (self.function is None):
+            raise ValueError("give exactly one of estimator and function")
+        return self
+
+
+class Evaluate(Section):
+    """The time-ordered hold-out and how sure to be about its figures."""
+
+    holdout: Share = 0.2
+    """Latest share of the rows, never trained on."""
+    slices: tuple[str, ...] = ()
+    """Columns by whose values every metric is repeated."""
+    bootstrap: int = Field(default=300, ge=50, le=20_000)
+    """Resamples behind each confidence interval."""
+    confidence: Share = 0.95
+    """Coverage of the intervals."""
+
+    @model_validator(mode="after")
+    def _open_interval(self) -> Self:
+        if not 0 < self.holdout < 1:
+            raise ValueError("holdout must lie strictly between 0% and 100%")
+        if not 0.5 <= self.confidence < 1:
+            raise ValueError("confidence must be at least 50% and less than 100%")
+        return self
+
+
+class Threshold(Section):
+    """A gate: the metric on the hold-out must lie within limits, or not be worse than the champion's."""
+
+    metric: str
+    """A metric of the evaluation report, for example `roc_auc`, `log_loss`, `brier`, `accuracy`, `rmse`."""
+    min: float | None = None
+    """Smallest value that passes."""
+    max: float | None = None
+    """Largest value that passes."""
+    not_worse_than: Literal["champion"] | None = None
+    """Compare with the champion on the same rows (paired); passes when there is no champion yet."""
+    margin: float = Field(default=0.0, ge=0)
+    """How much worse than the champion still passes, in the metric's unit."""
+    slice: str | None = None
+    """`column=value` to look at one slice instead of all rows."""
+
+    @model_validator(mode="after")
+    def _something_to_check(self) -> Self:
+        if self.min is None and self.max is None and self.not_worse_than is None:
+            raise ValueError("give min, max or not_worse_than")
+        return self
+
+
+class Package(Section):
+    """What goes into `model.tar.gz`."""
+
+    parity_tolerance: float = Field(default=1e-4, gt=0)
+    """Largest difference between ONNX and scikit-learn scores on hold-out rows; above it skops is served."""
+    sample_rows: int = Field(default=20, ge=1, le=1000)
+    """Rows kept in the package as sample request with recorded predictions."""
+    allow_pickle: bool = False
+    """Permit pickle for estimators that neither ONNX nor skops can hold. Loading pickle runs code."""
+
+
+class RiskRule(Section):
+    """One condition on an evidence metric under which no person needs to be asked."""
+
+    metric: str
+    """Name in the evidence, for example `roc_auc` or `champion.roc_auc.difference`."""
+    min: float | None = None
+    """Smallest value that counts as low risk."""
+    max: float | None = None
+    """Largest value that counts as low risk."""
+
+
+class Approval(Section):
+    """Who may approve, on which evidence."""
+
+    approvers: tuple[str, ...] = ()
+    """Names that may approve; empty means anybody who can reach the registry."""
+    required_evidence: tuple[str, ...] = ("validation", "evaluation", "gate", "package")
+    """Kinds of evidence a version must carry before it can be approved."""
+    persons: int = Field(default=1, ge=1, le=2)
+    """Two means that two different people must approve."""
+    self_approval: bool = True
+    """False forbids the person who built a version to approve it."""
+    allow_unauthenticated: bool = True
+    """False refuses a tag set in a registry UI that knows no users."""
+    automatic: tuple[RiskRule, ...] = ()
+    """Approve without a person when every rule holds; empty means never."""
+
+
+class LatencyBudget(Section):
+    """Short load on the staging endpoint and what it may take."""
+
+    p99: Duration = timedelta(milliseconds=250)
+    """Longest 99th percentile."""
+    requests: int = Field(default=200, ge=1, le=100_000)
+    """How many requests are sent."""
+    concurrency: int = Field(default=4, ge=1, le=256)
+    """How many at a time."""
+
+
+class Case(Section):
+    """A request of the user's own and what must come back."""
+
+    name: str
+    """Shown in the report."""
+    body: Any
+    """The request: text as it stands, anything else as JSON."""
+    content_type: str = "application/json"
+    """`Content-Type` of the request."""
+    status: int = Field(default=200, ge=100, le=599)
+    """Status the model must answer with."""
+    contains: str | None = None
+    """Text that must occur in the answer."""
+
+
+class EndpointTests(Section):
+    """What is asked of the staging endpoint before production."""
+
+    latency: LatencyBudget = LatencyBudget()
+    """Budget under a short load."""
+    tolerance: float = Field(default=1e-5, gt=0)
+    """Largest difference from the predictions recorded in the package."""
+    cases: tuple[Case, ...] = ()
+    """The user's own."""
+
+
+class AllAtOnce(Section):
+    """Blue/green: all traffic moves in one step."""
+
+    type: Literal["all_at_once"]
+    bake: Duration = timedelta()
+    """How long the new version is judged at full weight."""
+
+
+class Canary(Section):
+    """Weights in growing steps, each held for `bake`."""
+
+    type: Literal["canary"]
+    weights: tuple[Percent, ...] = Field(min_length=1)
+    """Traffic of the new version at each step; 100% is added at the end when it is missing."""
+    bake: Duration
+    """How long each step is held and judged."""
+
+
+class Linear(Section):
+    """Equal steps up to 100%."""
+
+    type: Literal["linear"]
+    step: Percent
+    """Size of one step."""
+    bake: Duration
+    """How long each step is held and judged."""
+
+
+class Rolling(Section):
+    """Replace instances batch by batch, so that only one batch of spare capacity is needed."""
+
+    type: Literal["rolling"]
+    batch: Percent
+    """Share of the instances replaced at a time, 5% to 50%."""
+    bake: Duration
+    """How long each batch is held and judged."""
+
+
+class Shadow(Section):
+    """Copy traffic to the new version and discard its answers."""
+
+    type: Literal["shadow"]
+    share: Percent = 100
+    """Share of the live traffic that is copied."""
+    bake: Duration
+    """How long."""
+
+
+Strategy = Annotated[AllAtOnce | Canary | Linear | Rolling | Shadow, Field(discriminator="type")]
+
+
+class Probation(Section):
+    """After the last step the previous version stays warm as a concurrent control."""
+
+    duration: Duration
+    """How long."""
+    control: Percent = 5
+    """Traffic the previous version keeps meanwhile."""
+
+
+class Rollout(Section):
+    """How a new version takes over an endpoint."""
+
+    strategy: tuple[Strategy, ...] = Field(min_length=1)
+    """They follow each other: a shadow, then a canary, is a strategy."""
+    termination_wait: Duration = timedelta(seconds=30)
+    """Final bake at full weight, with the old version still warm."""
+    maximum_execution_timeout: Duration = timedelta(hours=2)
+    """After this long without a decision the rollout rolls back."""
+    probation: Probation | None = None
+    """Longer watch with a concurrent control, before the last step to 100%."""
+
+
+class Judge(Section):
+    """The always-valid comparison of the canary with the version that serves beside it."""
+
+    alpha: Share = 0.05
+    """Chance that a harmless version is rolled back, however often one looks."""
+    margin: float = Field(default=1.0, ge=1.0)
+    """Risk ratio (new to old) that still counts as harmless."""
+    min_requests: int = Field(default=50, ge=1)
+    """Answers of the new version needed in a step before it may pass."""
+    latency_quantile: Share = 0.95
+    """An answer is slow when it takes longer than this quantile of the old version, frozen at the start."""
+    require_safe: bool = False
+    """True demands certified evidence that the risk ratio stays below `safe_ratio` before each step up."""
+    safe_ratio: float = Field(default=2.0, gt=1.0)
+    """The risk ratio to rule out when `require_safe` is set."""
+
+
+class Alarm(Section):
+    """A threshold alarm with CloudWatch's meaning of its fields."""
+
+    name: Name
+    """Shown when it fires."""
+    metric: str
+    """`error_rate`, `error_4xx_rate`, `error_5xx_rate`, `latency`, `requests`, or any counter of the gateway."""
+    statistic: Literal["average", "sum", "p50", "p90", "p95", "p99"] = "average"
+    """How the samples of a period become one number; latency is in milliseconds."""
+    threshold: float
+    """The number compared with."""
+    comparison: Literal[
+        "GreaterThanThreshold",
+        "GreaterThanOrEqualToThreshold",
+        "LessThanThreshold",
+        "LessThanOrEqualToThreshold",
+    ] = "GreaterThanThreshold"
+    period: Duration = timedelta(seconds=60)
+    """Length of one period."""
+    evaluation_periods: int = Field(default=1, ge=1)
+    """How many of the latest periods are looked at."""
+    datapoints_to_alarm: int | None = Field(default=None, ge=1)
+    """How many of them must breach; all when not given."""
+    treat_missing_data: Literal["missing", "breaching", "notBreaching", "ignore"] = "missing"
+    """What a period without data counts as."""
+    scope: Literal["variant", "endpoint"] = "variant"
+    """The new version alone, or old and new together."""
+
+    @model_validator(mode="after")
+    def _datapoints_fit(self) -> Self:
+        if self.datapoints_to_alarm and self.datapoints_to_alarm > self.evaluation_periods:
+            raise ValueError("datapoints_to_alarm must not exceed evaluation_periods")
+        return self
+
+
+class Staging(Section):
+    """The endpoint a version must pass before it sees production traffic."""
+
+    endpoint: Name
+    """Name of the endpoint."""
+    instance_count: int = Field(default=1, ge=1, le=64)
+    """Model servers behind it."""
+    tests: EndpointTests = EndpointTests()
+    """What it must answer."""
+
+
+class Production(Section):
+    """The endpoint that users call."""
+
+    endpoint: Name
+    """Name of the endpoint."""
+    instance_count: int = Field(default=2, ge=1, le=64)
+    """Model servers behind it."""
+    approval: bool = False
+    """Ask a person a second time, between staging and production."""
+    rollout: Rollout
+    """How a new version takes over."""
+    judge: Judge = Judge()
+    """How it is compared with the old one."""
+    alarms: tuple[Alarm, ...] = ()
+    """Thresholds that roll back on their own."""
+    notify: tuple[str, ...] = ()
+    """Apprise addresses of environment variables, `env:NAME`, told of promotions and rollbacks."""
+
+
+class Project(Section):
+    """A whole project."""
+
+    name: Name
+    """The project."""
+    model: Name
+    """Name of the registered model."""
+    description: str = ""
+    """One sentence for people who decide."""
+    data: Data
+    process: Process
+    validation: Validate = Field(default=Validate(), alias="validate")
+    train: Train
+    evaluate: Evaluate = Evaluate()
+    gate: tuple[Threshold, ...] = ()
+    """All must pass, or the build ends before registration."""
+    package: Package = Package()
+    approval: Approval = Approval()
+    staging: Staging
+    production: Production
+    target: Literal["local"] = "local"
+    """Where endpoints run."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _endpoints_differ(self) -> Self:
+        if self.staging.endpoint == self.production.endpoint:
+            raise ValueError("staging and production need different endpoint names")
+        return self
