@@ -1,1 +1,1 @@
-
+"""The project file: schema, reader, settings."""

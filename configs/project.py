@@ -86,7 +86,7 @@ class Validate(Section):
     """Great Expectations suite that the processed table must meet."""
 
     suite: str = "suite.json"
-    """File with `{"name", "expectations": [{"type", "kwargs", "severity"}]}`, relative to the project file."""
+    """File with `{"name", "expectations": [{"type", "kwargs", "severity"}]}`, beside the project file."""
     fail_on: Literal["critical", "warning", "info"] = "critical"
     """The lowest severity whose failure stops the build."""
 
@@ -97,7 +97,7 @@ class Train(Section):
     estimator: Dotted | None = None
     """A scikit-learn compatible class, for example `sklearn.ensemble.HistGradientBoostingClassifier`."""
     function: Dotted | None = None
-    """Or `module:name` of a function `(features, seed, **hyperparameters) -> unfitted estimator`."""
+    """Or `module:name` of a function `(features, seed, **hyperparameters)` that returns an unfitted one."""
     task: Literal["binary", "multiclass", "regression"] = "binary"
     """What is predicted."""
     hyperparameters: dict[str, Any] = {}
@@ -254,7 +254,7 @@ class Linear(Section):
     """Equal steps up to 100%."""
 
     type: Literal["linear"]
-    step: Percent
+    step: Annotated[Percent, Field(ge=1)]
     """Size of one step."""
     bake: Duration
     """How long each step is held and judged."""
@@ -264,7 +264,7 @@ class Rolling(Section):
     """Replace instances batch by batch, so that only one batch of spare capacity is needed."""
 
     type: Literal["rolling"]
-    batch: Percent
+    batch: Annotated[Percent, Field(ge=5, le=50)]
     """Share of the instances replaced at a time, 5% to 50%."""
     bake: Duration
     """How long each batch is held and judged."""
@@ -316,6 +316,10 @@ class Judge(Section):
     """Answers of the new version needed in a step before it may pass."""
     latency_quantile: Share = 0.95
     """An answer is slow when it takes longer than this quantile of the old version, frozen at the start."""
+    latency_margin: float = Field(default=2.0, ge=1.0)
+    """Risk ratio of slow answers that still counts as harmless."""
+    latency_floor: Duration = timedelta(milliseconds=10)
+    """Nothing faster than this is slow, whatever the old version does."""
     require_safe: bool = False
     """True demands certified evidence that the risk ratio stays below `safe_ratio` before each step up."""
     safe_ratio: float = Field(default=2.0, gt=1.0)
@@ -328,7 +332,7 @@ class Alarm(Section):
     name: Name
     """Shown when it fires."""
     metric: str
-    """`error_rate`, `error_4xx_rate`, `error_5xx_rate`, `latency`, `requests`, or any counter of the gateway."""
+    """`error_rate`, `error_4xx_rate`, `error_5xx_rate`, `latency`, `requests`, or a gateway counter."""
     statistic: Literal["average", "sum", "p50", "p90", "p95", "p99"] = "average"
     """How the samples of a period become one number; latency is in milliseconds."""
     threshold: float

@@ -55,7 +55,7 @@ def _share(value: Any) -> Any:
         except ValueError:
             raise ValueError(f"{value!r} is not a share; write for example 10%") from None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{value!r} is not a share; write for example 10% or 0.1")
+        raise ValueError(f"{value!r} is not a share; write for example 10% or 0.1")  # noqa: TRY004 (pydantic)
     return float(value)
 
 

@@ -37,7 +37,7 @@ class Settings(BaseModel):
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Settings of `SEAWAY_HOME` (default `.seaway`): the remembered file, then `SEAWAY_*` variables on top."""
+        """Settings of `SEAWAY_HOME` (default `.seaway`): the remembered file, `SEAWAY_*` variables on top."""
         environ = os.environ if environ is None else environ
         home = Path(environ.get("SEAWAY_HOME", ".seaway")).absolute()
         file = home / "settings.json"

@@ -1,1 +1,1 @@
-
+"""Rollouts, endpoints, the gateway, targets and the controller."""

@@ -1,1 +1,1 @@
-
+"""Prefect flows and the wiring of adapters."""

@@ -1,1 +1,1 @@
-
+"""Profiles, evidence, alarms: pure functions on numbers."""

@@ -1,1 +1,1 @@
-
+"""Model versions, approvals and their ledger."""

@@ -1,1 +1,1 @@
-
+"""Build steps: plain functions over files."""

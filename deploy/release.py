@@ -1,0 +1,48 @@
+"""What is rolled out, where and how: the wish a flow writes and the controller fulfils."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from configs.project import Alarm, Judge
+from deploy.plan import Plan
+from deploy.port import Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One approved model version with the exact bytes that were approved."""
+
+    model: str
+    version: str
+    digest: str
+    """sha256 of the package."""
+    instance_count: int = 1
+
+    @property
+    def variant(self) -> str:
+        """Name of the production variant that serves it."""
+        return f"v{self.version}"
+
+    def fleet(self, endpoint: str, archives: Path, share: int = 100) -> Fleet:
+        """Instances of this release behind an endpoint; `share` percent of the full count, at least one."""
+        count = max(1, -(-self.instance_count * share // 100))
+        return Fleet(endpoint, self.variant, self.digest, archives / f"{self.digest}.tar.gz", count)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A wish: this release on that endpoint, by this plan."""
+
+    id: str
+    """Chosen by who asks; asking again with the same id changes nothing."""
+    endpoint: str
+    release: Release
+    plan: Plan
+    judge: Judge = field(default_factory=Judge)
+    alarms: tuple[Alarm, ...] = ()
+    champion: bool = False
+    """The endpoint is the model's production: promotion moves the aliases."""
+    requested_by: str = ""
+    notify: tuple[str, ...] = ()

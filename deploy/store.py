@@ -1,0 +1,448 @@
+"""The durable truth about endpoints and rollouts: one SQLAlchemy database, SQLite or PostgreSQL.
+
+Flows and people write wishes here; the controller alone writes states. Whatever must not come apart is
+written in one transaction: a process killed between any two lines loses nothing and counts nothing twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import sqlalchemy as sa
+from pydantic import TypeAdapter
+
+from deploy.errors import RolloutRefused
+from deploy.judge import Case, Opinion
+from deploy.port import Counters, Fleet
+from deploy.release import Release, Request
+from deploy.rollout import Phase, State, begin
+from monitoring.alarms import Sample
+
+T = TypeVar("T")
+
+_metadata = sa.MetaData()
+_endpoints = sa.Table(
+    "endpoints",
+    _metadata,
+    sa.Column("name", sa.String(63), primary_key=True),
+    sa.Column("stable", sa.Text),
+    sa.Column("previous", sa.Text),
+    sa.Column("champion", sa.Boolean, nullable=False, default=False),
+    sa.Column("removed", sa.Boolean, nullable=False, default=False),
+)
+_rollouts = sa.Table(
+    "rollouts",
+    _metadata,
+    sa.Column("id", sa.String(200), primary_key=True),
+    sa.Column("seq", sa.Integer, nullable=False, unique=True),
+    sa.Column("endpoint", sa.String(63), nullable=False, index=True),
+    sa.Column("active", sa.String(63), unique=True),  # the endpoint while it runs: never two on one
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("judged", sa.Text, nullable=False),
+    sa.Column("opinion", sa.Text),
+    sa.Column("abort", sa.Text, nullable=False, default=""),
+    sa.Column("announced", sa.Boolean, nullable=False, default=False),
+)
+_retiring = sa.Table(
+    "retiring_fleets",
+    _metadata,
+    sa.Column("fleet", sa.String(200), primary_key=True),
+    sa.Column("data", sa.Text, nullable=False),
+)
+_counters = sa.Table(
+    "counters",
+    _metadata,
+    sa.Column("fleet", sa.String(200), primary_key=True),
+    sa.Column("data", sa.Text, nullable=False),
+)
+_samples = sa.Table(
+    "samples",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("fleet", sa.String(200), nullable=False, index=True),
+    sa.Column("at", sa.Float, nullable=False, index=True),
+    sa.Column("data", sa.Text, nullable=False),
+)
+_events = sa.Table(
+    "events",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("endpoint", sa.String(63), nullable=False, index=True),
+    sa.Column("rollout", sa.String(200), index=True),
+    sa.Column("kind", sa.String(40), nullable=False),
+    sa.Column("data", sa.Text, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What an endpoint serves."""
+
+    name: str
+    stable: Release | None = None
+    previous: Release | None = None
+    champion: bool = False
+    """It is some model's production."""
+    removed: bool = False
+    """Somebody asked for its removal; the controller takes it down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A request and how far it has come."""
+
+    request: Request
+    state: State
+    case: Case = field(default_factory=Case)
+    opinion: Opinion | None = None
+    abort: str = ""
+    announced: bool = False
+    """The registry and the people concerned know how it ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line of an endpoint's history."""
+
+    at: datetime
+    endpoint: str
+    kind: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    rollout: str | None = None
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(_adapter(cast("Any", type(value))).dump_python(value, mode="json"))
+
+
+def _value(kind: type[T], text: str) -> T:
+    value: T = _adapter(cast("Any", kind)).validate_python(json.loads(text), strict=False)
+    return value
+
+
+def open_engine(url: str) -> sa.Engine:
+    """An engine for a store address; SQLite gets write-ahead logging and waits for locks."""
+    if url.startswith("postgresql://"):
+        url = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we begin transactions ourselves, see open_engine
+    for pragma in ("journal_mode=WAL", "busy_timeout=15000", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+class Store:
+    """Endpoints, rollouts, samples and events."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def create(self) -> None:
+        """Make the tables that do not exist yet."""
+        _metadata.create_all(self._engine)
+
+    # ---- wishes -------------------------------------------------------------------------------------------
+
+    def ask(self, request: Request, now: datetime) -> Rollout:
+        """Ask for a rollout. The same id again returns the first one, however far it has come.
+
+        Raises:
+            RolloutRefused: another rollout runs on the endpoint, or the release already serves it.
+        """
+        with self._engine.begin() as db:
+            if row := db.execute(sa.select(_rollouts).where(_rollouts.c.id == request.id)).first():
+                return _rollout(row)
+            self._refuse(db, request)
+            rollout = Rollout(request, begin(now))
+            self._insert(db, rollout)
+            self._note(db, Event(now, request.endpoint, "asked", _summary(request), request.id))
+        return rollout
+
+    def _refuse(self, db: sa.Connection, request: Request) -> None:
+        running = db.scalar(sa.select(_rollouts.c.id).where(_rollouts.c.active == request.endpoint))
+        if running:
+            raise RolloutRefused(
+                f"rollout {running} is still running on endpoint {request.endpoint}; wait for it, or end it "
+                f"with: seaway rollout abort {request.endpoint}"
+            )
+        endpoint = _endpoint(
+            db.execute(sa.select(_endpoints).where(_endpoints.c.name == request.endpoint)).first()
+        )
+        stable = endpoint.stable if endpoint and not endpoint.removed else None
+        if stable and (stable.digest, stable.version) == (request.release.digest, request.release.version):
+            raise RolloutRefused(f"endpoint {request.endpoint} already serves version {stable.version}")
+
+    def _insert(self, db: sa.Connection, rollout: Rollout) -> None:
+        request = rollout.request
+        if not db.scalar(sa.select(_endpoints.c.name).where(_endpoints.c.name == request.endpoint)):
+            db.execute(
+                _endpoints.insert().values(name=request.endpoint, champion=request.champion, removed=False)
+            )
+        db.execute(
+            _endpoints.update()
+            .where(_endpoints.c.name == request.endpoint)
+            .values(champion=request.champion, removed=False)
+        )
+        newest = db.scalar(sa.select(sa.func.max(_rollouts.c.seq))) or 0
+        try:
+            db.execute(
+                _rollouts.insert().values(
+                    id=request.id,
+                    seq=newest + 1,
+                    endpoint=request.endpoint,
+                    active=request.endpoint,
+                    request=_text(request),
+                    state=_text(rollout.state),
+                    judged=_text(rollout.case),
+                    abort="",
+                    announced=False,
+                )
+            )
+        except sa.exc.IntegrityError:
+            raise RolloutRefused(
+                f"another rollout on endpoint {request.endpoint} was asked for at the same moment; try again"
+            ) from None
+
+    def abort(self, endpoint: str, reason: str) -> Rollout | None:
+        """Ask for the end of the rollout that runs on an endpoint; None when none runs."""
+        with self._engine.begin() as db:
+            found = _rollouts.c.active == endpoint
+            db.execute(_rollouts.update().where(found, _rollouts.c.abort == "").values(abort=reason))
+            row = db.execute(sa.select(_rollouts).where(found)).first()
+        return _rollout(row) if row else None
+
+    def remove(self, endpoint: str) -> None:
+        """Ask for an endpoint's removal.
+
+        Raises:
+            RolloutRefused: a rollout runs on it.
+        """
+        with self._engine.begin() as db:
+            if db.scalar(sa.select(_rollouts.c.id).where(_rollouts.c.active == endpoint)):
+                raise RolloutRefused(f"a rollout runs on endpoint {endpoint}; abort it first")
+            db.execute(_endpoints.update().where(_endpoints.c.name == endpoint).values(removed=True))
+
+    # ---- what is there ------------------------------------------------------------------------------------
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Every endpoint, by name."""
+        with self._engine.connect() as db:
+            rows = db.execute(sa.select(_endpoints).order_by(_endpoints.c.name)).all()
+        return tuple(found for row in rows if (found := _endpoint(row)))
+
+    def endpoint(self, name: str) -> Endpoint | None:
+        """One endpoint, or None."""
+        with self._engine.connect() as db:
+            return _endpoint(db.execute(sa.select(_endpoints).where(_endpoints.c.name == name)).first())
+
+    def active(self, endpoint: str) -> Rollout | None:
+        """The rollout that runs on an endpoint, or None."""
+        with self._engine.connect() as db:
+            row = db.execute(sa.select(_rollouts).where(_rollouts.c.active == endpoint)).first()
+        return _rollout(row) if row else None
+
+    def rollout(self, rollout_id: str) -> Rollout | None:
+        """One rollout by id, or None."""
+        with self._engine.connect() as db:
+            row = db.execute(sa.select(_rollouts).where(_rollouts.c.id == rollout_id)).first()
+        return _rollout(row) if row else None
+
+    def rollouts(self, endpoint: str | None = None, last: int = 50) -> tuple[Rollout, ...]:
+        """The latest rollouts, newest first."""
+        query = sa.select(_rollouts).order_by(_rollouts.c.seq.desc()).limit(last)
+        if endpoint:
+            query = query.where(_rollouts.c.endpoint == endpoint)
+        with self._engine.connect() as db:
+            return tuple(_rollout(row) for row in db.execute(query))
+
+    def unannounced(self) -> tuple[Rollout, ...]:
+        """Rollouts that ended and of which the registry does not know yet, oldest first."""
+        query = sa.select(_rollouts).where(_rollouts.c.active.is_(None), sa.not_(_rollouts.c.announced))
+        with self._engine.connect() as db:
+            return tuple(_rollout(row) for row in db.execute(query.order_by(_rollouts.c.seq)))
+
+    def retiring(self) -> tuple[Fleet, ...]:
+        """Fleets that nobody wants any more and that still have to be stopped."""
+        with self._engine.connect() as db:
+            return tuple(_value(Fleet, text) for text in db.scalars(sa.select(_retiring.c.data)))
+
+    def samples(self, fleet: str, since: datetime) -> tuple[Sample, ...]:
+        """What a fleet answered since a moment, oldest first."""
+        query = sa.select(_samples.c.data).where(_samples.c.fleet == fleet, _samples.c.at > since.timestamp())
+        with self._engine.connect() as db:
+            return tuple(_value(Sample, text) for text in db.scalars(query.order_by(_samples.c.at)))
+
+    def counters(self, fleet: str) -> Counters | None:
+        """The totals at the last look."""
+        with self._engine.connect() as db:
+            text = db.scalar(sa.select(_counters.c.data).where(_counters.c.fleet == fleet))
+        return _value(Counters, text) if text else None
+
+    def events(
+        self, endpoint: str | None = None, rollout: str | None = None, last: int = 500
+    ) -> tuple[Event, ...]:
+        """History, oldest first."""
+        query = sa.select(_events).order_by(_events.c.id.desc()).limit(last)
+        if endpoint:
+            query = query.where(_events.c.endpoint == endpoint)
+        if rollout:
+            query = query.where(_events.c.rollout == rollout)
+        with self._engine.connect() as db:
+            rows = db.execute(query).all()
+        return tuple(_event(row) for row in reversed(rows))
+
+    # ---- what the controller alone writes -----------------------------------------------------------------
+
+    @contextmanager
+    def writing(self) -> Iterator[Writer]:
+        """One transaction of the controller."""
+        with self._engine.begin() as db:
+            yield Writer(db)
+
+    def note(self, event: Event) -> None:
+        """Add a line to the history."""
+        with self._engine.begin() as db:
+            self._note(db, event)
+
+    @staticmethod
+    def _note(db: sa.Connection, event: Event) -> None:
+        Writer(db).note(event)
+
+
+class Writer:
+    """The controller's writes inside one transaction."""
+
+    def __init__(self, db: sa.Connection) -> None:
+        self._db = db
+
+    def save(self, rollout: Rollout, *, running: bool) -> None:
+        """Keep a rollout's state; `running` False frees the endpoint for the next one."""
+        opinion = _text(rollout.opinion) if rollout.opinion else None
+        values: dict[str, Any] = {
+            "state": _text(rollout.state),
+            "judged": _text(rollout.case),
+            "opinion": opinion,
+            "active": rollout.request.endpoint if running else None,
+        }
+        self._db.execute(_rollouts.update().where(_rollouts.c.id == rollout.request.id).values(**values))
+
+    def serve(self, endpoint: str, stable: Release | None, previous: Release | None) -> None:
+        """The endpoint now serves `stable`."""
+        self._db.execute(
+            _endpoints.update()
+            .where(_endpoints.c.name == endpoint)
+            .values(stable=_text(stable) if stable else None, previous=_text(previous) if previous else None)
+        )
+
+    def forget(self, endpoint: str) -> None:
+        """The endpoint is gone."""
+        self._db.execute(_endpoints.delete().where(_endpoints.c.name == endpoint))
+
+    def retire(self, fleet: Fleet) -> None:
+        """Nobody wants this fleet any more."""
+        self.keep(fleet.id)
+        self._db.execute(_retiring.insert().values(fleet=fleet.id, data=_text(fleet)))
+
+    def keep(self, fleet: str) -> None:
+        """The fleet is gone, or wanted again."""
+        self._db.execute(_retiring.delete().where(_retiring.c.fleet == fleet))
+
+    def count(self, fleet: str, counters: Counters, sample: Sample) -> None:
+        """Remember the totals and, when anything was answered, the sample."""
+        text = _text(counters)
+        if not self._db.execute(
+            _counters.update().where(_counters.c.fleet == fleet).values(data=text)
+        ).rowcount:
+            self._db.execute(_counters.insert().values(fleet=fleet, data=text))
+        if sample.requests:
+            self._db.execute(
+                _samples.insert().values(fleet=fleet, at=sample.at.timestamp(), data=_text(sample))
+            )
+
+    def announce(self, rollout_id: str) -> None:
+        """The registry and the people concerned know."""
+        self._db.execute(_rollouts.update().where(_rollouts.c.id == rollout_id).values(announced=True))
+
+    def prune(self, before: datetime) -> None:
+        """Forget samples older than a moment."""
+        self._db.execute(_samples.delete().where(_samples.c.at < before.timestamp()))
+
+    def note(self, event: Event) -> None:
+        """Add a line to the history."""
+        self._db.execute(
+            _events.insert().values(
+                at=event.at.timestamp(),
+                endpoint=event.endpoint,
+                rollout=event.rollout,
+                kind=event.kind,
+                data=json.dumps(dict(event.data)),
+            )
+        )
+
+    def notes(self, events: Iterable[Event]) -> None:
+        """Add several lines."""
+        for event in events:
+            self.note(event)
+
+
+def _summary(request: Request) -> dict[str, Any]:
+    return {
+        "model": request.release.model,
+        "version": request.release.version,
+        "digest": request.release.digest,
+        "by": request.requested_by,
+        "steps": [[step.weight, step.mirror, step.bake.total_seconds()] for step in request.plan.steps],
+    }
+
+
+def _endpoint(row: Any) -> Endpoint | None:
+    if row is None:
+        return None
+    stable = _value(Release, row.stable) if row.stable else None
+    previous = _value(Release, row.previous) if row.previous else None
+    return Endpoint(row.name, stable, previous, row.champion, row.removed)
+
+
+def _rollout(row: Any) -> Rollout:
+    return Rollout(
+        _value(Request, row.request),
+        _value(State, row.state),
+        _value(Case, row.judged),
+        _value(Opinion, row.opinion) if row.opinion else None,
+        row.abort,
+        row.announced,
+    )
+
+
+def _event(row: Any) -> Event:
+    return Event(
+        datetime.fromtimestamp(row.at, UTC), row.endpoint, row.kind, json.loads(row.data), row.rollout
+    )
+
+
+def archives(home: Path) -> Path:
+    """Folder of packages by digest, `<digest>.tar.gz`."""
+    return home / "archives"
+
+
+__all__ = ["Endpoint", "Event", "Phase", "Rollout", "Store", "Writer", "archives", "open_engine"]

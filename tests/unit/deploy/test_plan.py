@@ -1,0 +1,102 @@
+"""Strategies are data and add up; impossible ones are refused with every reason."""
+
+from datetime import timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from configs.project import Rollout
+from deploy.errors import PlanRefused
+from deploy.plan import Step, plan, steps
+from deploy.port import Capabilities
+
+ALL = Capabilities(mirror=True, rolling=True)
+MINUTE = timedelta(minutes=1)
+
+
+def rollout(*strategy, **more):
+    return Rollout.model_validate({"strategy": strategy, "termination_wait": "30s", **more}, strict=False)
+
+
+def weights(found):
+    return [step.weight for step in found.steps]
+
+
+def test_canary_ends_at_one_hundred_with_the_final_bake():
+    found = plan(rollout({"type": "canary", "weights": ["10%", "50%"], "bake": "1m"}), ALL)
+    assert found.steps == (Step(10, bake=MINUTE), Step(50, bake=MINUTE), Step(100, bake=timedelta(seconds=30)))
+    assert found.promotes
+
+
+def test_linear_steps():
+    assert weights(plan(rollout({"type": "linear", "step": "30%", "bake": "1m"}), ALL)) == [30, 60, 90, 100]
+
+
+def test_all_at_once_bakes_at_full_weight():
+    found = plan(rollout({"type": "all_at_once", "bake": "1m"}), ALL)
+    assert found.steps == (Step(100, bake=timedelta(seconds=90)),)
+
+
+def test_rolling_moves_instances_with_the_weight():
+    found = plan(rollout({"type": "rolling", "batch": "50%", "bake": "1m"}), ALL, instance_count=2)
+    assert weights(found) == [50, 100]
+    assert all(step.batched for step in found.steps)
+
+
+def test_a_shadow_alone_does_not_promote():
+    found = plan(rollout({"type": "shadow", "bake": "1m"}), ALL)
+    assert found.steps == (Step(0, mirror=100, bake=MINUTE),)
+    assert not found.promotes
+
+
+def test_strategies_add():
+    both = rollout(
+        {"type": "shadow", "share": "50%", "bake": "1m"},
+        {"type": "canary", "weights": ["10%"], "bake": "1m"},
+    )
+    assert [(s.weight, s.mirror) for s in plan(both, ALL).steps] == [(0, 50), (10, 0), (100, 0)]
+
+
+def test_probation_keeps_the_previous_version_as_control_before_the_last_step():
+    watched = rollout(
+        {"type": "canary", "weights": ["10%"], "bake": "1m"}, probation={"duration": "1h", "control": "5%"}
+    )
+    assert weights(plan(watched, ALL)) == [10, 95, 100]
+    assert plan(watched, ALL).steps[1].bake == timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "capabilities", "instances", "words"),
+    [
+        ([{"type": "shadow", "bake": "1m"}], Capabilities(mirror=False, rolling=True), 1, "shadow"),
+        ([{"type": "rolling", "batch": "50%", "bake": "1m"}], Capabilities(mirror=True, rolling=False), 2, "batches"),
+        ([{"type": "rolling", "batch": "50%", "bake": "1m"}], ALL, 1, "at least 2"),
+        ([{"type": "canary", "weights": ["50%", "10%"], "bake": "1m"}], ALL, 1, "must not fall"),
+        ([{"type": "canary", "weights": ["0%"], "bake": "1m"}], ALL, 1, "shadow"),
+        ([{"type": "canary", "weights": ["10%"], "bake": "3h"}], ALL, 1, "maximum_execution_timeout"),
+        ([{"type": "all_at_once"}, {"type": "all_at_once"}], ALL, 1, "only once"),
+        ([{"type": "canary", "weights": ["10%"], "bake": "1m"}], ALL, 99, "64"),
+        (
+            [{"type": "canary", "weights": ["10%"], "bake": "1m"}],
+            Capabilities(mirror=True, rolling=True, weights=False),
+            1,
+            "all_at_once",
+        ),
+    ],
+)
+def test_refuses_what_cannot_be(strategy, capabilities, instances, words):
+    with pytest.raises(PlanRefused, match=words):
+        plan(rollout(*strategy), capabilities, instances)
+
+
+@pytest.mark.parametrize(
+    "impossible",
+    [{"type": "linear", "step": "0%", "bake": "1m"}, {"type": "rolling", "batch": "80%", "bake": "1m"}],
+)
+def test_sizes_that_cannot_be_fail_at_load(impossible):
+    with pytest.raises(ValidationError):
+        rollout(impossible)
+
+
+def test_steps_without_final_bake():
+    assert steps(rollout({"type": "all_at_once"}).strategy) == (Step(100),)
