@@ -157,7 +157,8 @@ class Controller:
         fleet = rollout.request.release.fleet(endpoint.name, self._archives, wanted.share)
         self._target.start(fleet)
         readiness = self._target.ready(fleet)
-        waiting = wanted.share < 100 and state.step > 0 and not readiness.complete
+        step = machine.current(plan, state)
+        waiting = bool(step and step.batched and state.step) and not readiness.complete
         shown = machine.wanted(plan, replace(state, step=state.step - 1)) if waiting else wanted
         if endpoint.stable:
             self._target.start(endpoint.stable.fleet(endpoint.name, self._archives, shown.stable_share))

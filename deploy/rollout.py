@@ -124,11 +124,8 @@ class Wanted:
     """The old fleet should run."""
     share: int = 100
     """Whole percent of the full instance count that the new fleet needs; below 100 only while rolling."""
-
-    @property
-    def stable_share(self) -> int:
-        """Percent of the old fleet's instances that are still needed."""
-        return 100 if self.share == 100 else 100 - self.split.weight
+    stable_share: int = 100
+    """Whole percent of the old fleet's instances that are still needed."""
 
 
 def begin(now: datetime) -> State:
@@ -181,18 +178,17 @@ def wanted(plan: Plan, state: State) -> Wanted:
     """What gateway and fleets should look like."""
     match state.phase:
         case Phase.STARTING:
-            return Wanted(Split(0), candidate=True, stable=True, share=_capacity(plan.steps[0]))
+            first = plan.steps[0]
+            share = first.weight if first.batched else 100
+            return Wanted(Split(0), candidate=True, stable=True, share=share)
         case Phase.BAKING:
             step = plan.steps[state.step]
-            return Wanted(Split(step.weight, step.mirror), candidate=True, stable=True, share=_capacity(step))
+            share, rest = (step.weight, 100 - step.weight) if step.batched else (100, 100)
+            return Wanted(Split(step.weight, step.mirror), True, True, share, rest)
         case Phase.PROMOTED:
             return Wanted(Split(100), candidate=True, stable=False)
         case Phase.ENDED | Phase.ROLLED_BACK:
             return Wanted(Split(0), candidate=False, stable=True)
-
-
-def _capacity(step: Step) -> int:
-    return step.weight if step.batched else 100
 
 
 def diagram() -> str:
