@@ -124,7 +124,9 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"<<$"), ["<"])
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"(~|null|Null|NULL|)$"), list("~nN") + [""])
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:null", re.compile(r"(~|null|Null|NULL|)$"), ["~", "n", "N", ""]
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
@@ -158,8 +160,10 @@ def _compose(text: str, file: str) -> yaml.MappingNode:
     except yaml.YAMLError as error:
         raise _whole(file, f"is not YAML: {str(error).splitlines()[0]}") from None
     if root is None:
-        raise _whole(file, "is empty; a project needs at least name, model, data, process, train, staging "
-                           "and production")
+        raise _whole(
+            file,
+            "is empty; a project needs at least name, model, data, process, train, staging and production",
+        )
     if not isinstance(root, yaml.MappingNode):
         raise _whole(file, "is not a mapping; a project file is made of `key: value` lines")
     return root

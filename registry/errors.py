@@ -2,7 +2,8 @@
 
 RegistryError
 ├── Temporary             worth another try
-│   └── Unreachable       the registry server does not answer
+│   ├── Unreachable       the registry server does not answer
+│   └── Conflict          somebody else decided on the same version in this moment; look again
 └── Permanent             will fail the same way again
     ├── NotFound          no such model or version
     ├── PolicyRefused     the approval policy forbids the act; the message says why
@@ -22,6 +23,10 @@ class Temporary(RegistryError):
 
 class Unreachable(Temporary):
     """The registry server does not answer."""
+
+
+class Conflict(Temporary):
+    """The ledger moved on since it was read."""
 
 
 class Permanent(RegistryError):

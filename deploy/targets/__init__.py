@@ -1,1 +1,1 @@
-
+"""Where endpoints can run; targets do not know each other."""

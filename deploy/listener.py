@@ -1,0 +1,168 @@
+"""The part of the gateway that never changes after the start, as plain data: listener, filters, statistics.
+
+Nothing here depends on an endpoint, so no connection is ever drained by a rollout.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Any
+
+from deploy.answers import LUA, local_replies
+
+ROUTES = "seaway"
+"""Name of the route configuration, and prefix of the listener's statistics."""
+MAX_BODY_BYTES = 25 * 1024 * 1024
+"""Largest request body; a longer one is 413."""
+LATENCY_BUCKETS_MS = (
+    *(1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 300, 500, 750),
+    *(1000, 2000, 5000, 10000, 30000, 60000),
+)
+"""Upper bounds of the latency histogram in milliseconds."""
+REQUEST_ID_HEADER = "x-amzn-RequestId"
+
+_TYPES = "type.googleapis.com/envoy"
+
+
+def bootstrap(
+    *, admin_host: str, admin_port: int, host: str, port: int, folder: PurePath, node: str
+) -> dict[str, Any]:
+    """The file Envoy is started with.
+
+    Args:
+        admin_host: address of the admin interface; it can stop Envoy, so keep it local.
+        admin_port: its port.
+        host: address that clients call.
+        port: its port.
+        folder: where the adapter replaces `rds.json`, `cds.json` and the files in `eds/`.
+        node: name of this Envoy in its own logs and statistics.
+    """
+    return {
+        "node": {"id": node, "cluster": "seaway"},
+        "admin": {"address": address(admin_host, admin_port)},
+        "stats_flush_interval": "1s",  # histograms become visible at a flush
+        "stats_config": {
+            "histogram_bucket_settings": [
+                {"match": {"suffix": "upstream_rq_time"}, "buckets": list(LATENCY_BUCKETS_MS)}
+            ]
+        },
+        "dynamic_resources": {"cds_config": watched(folder / "cds.json")},
+        "static_resources": {"listeners": [_listener(host, port, folder)]},
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": f"{_TYPES}.extensions.resource_monitors.downstream_connections.v3"
+                        ".DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": 10_000,
+                    },
+                }
+            ]
+        },
+    }
+
+
+def _listener(host: str, port: int, folder: PurePath) -> dict[str, Any]:
+    return {
+        "name": "seaway",
+        "address": address(host, port),
+        "per_connection_buffer_limit_bytes": 1024 * 1024,
+        "filter_chains": [
+            {
+                "filters": [
+                    {
+                        "name": "envoy.filters.network.http_connection_manager",
+                        "typed_config": _connection_manager(folder),
+                    }
+                ]
+            }
+        ],
+    }
+
+
+def _connection_manager(folder: PurePath) -> dict[str, Any]:
+    return {
+        "@type": f"{_TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": ROUTES,
+        "rds": {"route_config_name": ROUTES, "config_source": watched(folder / "rds.json")},
+        "use_remote_address": True,
+        # No address is internal: nobody chooses request ids or steers the gateway by x-envoy-* headers.
+        "internal_address_config": {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]},
+        "server_header_transformation": "PASS_THROUGH",
+        "normalize_path": True,
+        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+        "request_headers_timeout": "10s",
+        "request_timeout": "300s",
+        "http2_protocol_options": {
+            "max_concurrent_streams": 100,
+            "initial_stream_window_size": 1024 * 1024,
+            "initial_connection_window_size": 4 * 1024 * 1024,
+        },
+        "http_filters": _filters(),
+        "local_reply_config": local_replies(MAX_BODY_BYTES),
+        "access_log": [_access_log()],
+    }
+
+
+def _access_log() -> dict[str, Any]:
+    """One line for each request that the gateway itself could not complete.
+
+    It goes to standard output, which the supervisor rotates. Requests are counted and captured elsewhere;
+    a line for each would only fill the disk.
+    """
+    line = (
+        "%START_TIME% %REQ(x-request-id)% %ROUTE_NAME% %UPSTREAM_CLUSTER% %UPSTREAM_HOST% %RESPONSE_CODE% "
+        "%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %DURATION%ms\n"
+    )
+    return {
+        "name": "envoy.access_loggers.stdout",
+        "filter": {
+            "response_flag_filter": {"flags": ["UH", "UF", "UT", "UC", "UR", "UO", "NC", "UPE", "URX"]}
+        },
+        "typed_config": {
+            "@type": f"{_TYPES}.extensions.access_loggers.stream.v3.StdoutAccessLog",
+            "log_format": {"text_format_source": {"inline_string": line}},
+        },
+    }
+
+
+def _filters() -> list[dict[str, Any]]:
+    package = f"{_TYPES}.extensions.filters.http"
+    answer = [
+        {"append": header(REQUEST_ID_HEADER, "%REQ(x-request-id)%")},
+        {"remove": "server"},
+    ]
+    configured: dict[str, dict[str, Any]] = {
+        "header_mutation": {
+            "@type": f"{package}.header_mutation.v3.HeaderMutation",
+            "mutations": {"response_mutations": answer},
+        },
+        "buffer": {"@type": f"{package}.buffer.v3.Buffer", "max_request_bytes": MAX_BODY_BYTES},
+        "lua": {
+            "@type": f"{package}.lua.v3.Lua",
+            "default_source_code": {"inline_string": LUA["answer"]},
+            "source_codes": {
+                name: {"inline_string": LUA[name]} for name in ("unknown_endpoint", "unknown_variant")
+            },
+        },
+        "router": {"@type": f"{package}.router.v3.Router", "suppress_envoy_headers": True},
+    }
+    return [
+        {"name": f"envoy.filters.http.{name}", "typed_config": config} for name, config in configured.items()
+    ]
+
+
+def address(host: str, port: int) -> dict[str, Any]:
+    """A socket."""
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def watched(path: PurePath) -> dict[str, Any]:
+    """A configuration file that Envoy reads again whenever another is moved to its place."""
+    return {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}
+
+
+def header(key: str, value: str) -> dict[str, Any]:
+    """Set a header, whatever it was."""
+    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}

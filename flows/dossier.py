@@ -1,0 +1,104 @@
+"""All that a deployment needs to know of one approved version, checked against what was approved."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from configs.project import Project
+from deploy.checks import SampleRequest
+from deploy.errors import PackageDamaged, RolloutRefused
+from registry.entry import Entry
+from registry.errors import NotFound
+from registry.ledger import Ledger
+from registry.port import ModelRegistry, ModelVersion
+from registry.standing import standing
+from serving import package
+
+ARCHIVE = "package/model.tar.gz"
+PROJECT = "evidence/project.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """One approved version: what it is, how it was approved, what its project file says, where its bytes are."""
+
+    version: ModelVersion
+    approval: Entry
+    project: Project
+    archive: Path
+    """The package, its digest verified."""
+
+
+def fetch(registry: ModelRegistry, ledger: Ledger, archives: Path, subject: tuple[str, str, str]) -> Dossier:
+    """Collect everything about `(model, version, approval id)`.
+
+    Raises:
+        RolloutRefused: the approval is not in force any more.
+        PackageDamaged: package or project file are not the approved ones.
+        registry.errors.NotFound: the version is gone.
+    """
+    model, number, approval_id = subject
+    approval = _in_force(ledger, model, number, approval_id)
+    version = next((v for v in registry.versions(model) if v.version == number), None)
+    if version is None:
+        raise NotFound(f"version {number} of {model} is not in the registry any more")
+    archive = _archive(registry, version, archives, approval.digest)
+    return Dossier(version, approval, _project(registry, version), archive)
+
+
+def _in_force(ledger: Ledger, model: str, number: str, approval_id: str) -> Entry:
+    current = standing(ledger.entries(model, number))
+    if current.approval is None or current.approval.id != approval_id:
+        raise RolloutRefused(
+            f"approval {approval_id} of {model} version {number} is not in force any more "
+            f"(the version is {current.status}); approve it again to deploy it"
+        )
+    return current.approval
+
+
+def _archive(registry: ModelRegistry, version: ModelVersion, archives: Path, digest: str) -> Path:
+    kept = archives / f"{digest}.tar.gz"
+    if kept.exists() and package.digest(kept) == digest:
+        return kept
+    archives.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=archives) as folder:
+        fetched = registry.download(version, ARCHIVE, Path(folder))
+        found = package.digest(fetched)
+        if found != digest:
+            raise PackageDamaged(
+                f"the package of {version.model} version {version.version} has digest {found[:12]}, but "
+                f"{digest[:12]} was approved; build and approve the version again"
+            )
+        shutil.move(fetched, kept)
+    return kept
+
+
+def _project(registry: ModelRegistry, version: ModelVersion) -> Project:
+    with tempfile.TemporaryDirectory() as folder:
+        content = registry.download(version, PROJECT, Path(folder)).read_bytes()
+    pinned = version.tags.get("project_digest")
+    if pinned and hashlib.sha256(content).hexdigest() != pinned:
+        raise PackageDamaged(
+            f"{PROJECT} of {version.model} version {version.version} was changed; build it again"
+        )
+    return Project.model_validate_json(content)
+
+
+def sample_request(archive: Path, digest: str, folder: Path) -> SampleRequest:
+    """The sample request that lies in a package, with its recorded predictions."""
+    unpacked = folder / digest
+    package.unpack(archive, unpacked, digest)
+    manifest = package.load_manifest(unpacked)
+    recorded = json.loads((unpacked / "sample.json").read_text())
+    return SampleRequest(
+        columns=tuple(column.name for column in manifest.inputs),
+        rows=tuple(recorded["request"]["instances"]),
+        predictions=tuple(recorded["predictions"]),
+        required=tuple(column.name for column in manifest.inputs if column.required),
+        numeric=tuple(column.name for column in manifest.inputs if column.type == "double"),
+    )

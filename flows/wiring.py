@@ -1,0 +1,102 @@
+"""The one place where adapters are constructed."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from configs.settings import Settings
+from deploy.controller import Controller
+from deploy.port import Target
+from deploy.store import Store, archives, open_engine
+from flows.trigger import Trigger
+from registry.approvals import Desk
+from registry.evidence import Shelf
+from registry.gestures import Gestures
+from registry.ledger import Ledger
+from registry.mlflow import MlflowRegistry
+from registry.tables import create_tables
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Everything one process of an installation talks to; each part is made when it is first used."""
+
+    settings: Settings
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Seaway's database, its tables made."""
+        engine = open_engine(self.settings.store)
+        Store(engine).create()
+        create_tables(engine)
+        return engine
+
+    @cached_property
+    def store(self) -> Store:
+        """Endpoints and rollouts."""
+        return Store(self.engine)
+
+    @cached_property
+    def registry(self) -> MlflowRegistry:
+        """Model versions."""
+        return MlflowRegistry(self.settings.url("mlflow"), *(self.registry_login or ()))
+
+    @property
+    def registry_login(self) -> tuple[str, str] | None:
+        """User and password of Seaway itself at the registry; None without --auth."""
+        return ("seaway", self.settings.secret("mlflow_service")) if self.settings.auth else None
+
+    @cached_property
+    def desk(self) -> Desk:
+        """Approvals."""
+        shelf = Shelf(self.registry, self.settings.home / "evidence")
+        return Desk(self.registry, Ledger(self.engine), Gestures(self.engine), shelf)
+
+    @cached_property
+    def trigger(self) -> Trigger:
+        """Flow runs."""
+        return Trigger(self.settings.url("prefect") + "/api")
+
+    @property
+    def archives(self) -> Path:
+        """Packages by digest."""
+        return archives(self.settings.home)
+
+    @cached_property
+    def target(self) -> Target:
+        """Where endpoints run."""
+        from deploy.envoy import ConfigFolder, EnvoyAdmin
+        from deploy.supervise import Supervisor
+        from deploy.targets.local import LocalTarget
+
+        home = self.settings.home
+        admin = EnvoyAdmin(self.settings.url("envoy_admin"))
+        return LocalTarget(home, Supervisor(home), admin, ConfigFolder(home / "gateway"))
+
+    @cached_property
+    def controller(self) -> Controller:
+        """The process that acts; make only one."""
+        return Controller(self.store, self.target, self.archives)
+
+    def invocations(self, endpoint: str) -> str:
+        """Address at which an endpoint answers."""
+        return f"{self.settings.url('gateway')}/endpoints/{endpoint}/invocations"
+
+
+def connect(settings: Settings | None = None) -> Wiring:
+    """The wiring of the installation that `SEAWAY_HOME` names."""
+    return Wiring(settings or Settings.load())
+
+
+def operating_system_user() -> str:
+    """Who is logged in on this machine."""
+    try:
+        return getpass.getuser()
+    except KeyError:
+        return f"uid {os.getuid()}"

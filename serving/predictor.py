@@ -1,0 +1,190 @@
+"""From an unpacked package to a model that answers.
+
+A compiled model needs ONNX Runtime alone. The trained model needs scikit-learn, and pandas when it
+learned on named columns. Nothing is loaded that the manifest does not permit.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from serving import codec, package
+from serving.codec import Columns
+from serving.errors import BadBody, ModelFailed, ModelRefused, PackageDamaged
+from serving.manifest import Manifest
+from serving.predictions import Predictions, from_probabilities
+
+ALLOW_PICKLE = "SEAWAY_ALLOW_PICKLE"
+"""Set to 1 where models may be loaded by pickle; the manifest must permit it too."""
+
+
+class Predictor(Protocol):
+    """A loaded model."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What it takes and answers."""
+        ...
+
+    def predict(self, columns: Columns) -> Predictions:
+        """Answer rows given as columns of shape (rows, 1).
+
+        Raises:
+            ModelFailed: the model raised, or a score is not finite.
+        """
+        ...
+
+
+def load(folder: Path, environ: Mapping[str, str] | None = None) -> Predictor:
+    """Load the model of an unpacked package by its manifest's runtime, and answer its sample once.
+
+    Raises:
+        PackageDamaged: a file is missing or cannot be read.
+        ManifestInvalid: the manifest cannot be used.
+        ModelRefused: the model needs types or a format that are not trusted.
+        ModelFailed: it cannot answer its own sample.
+    """
+    manifest = package.load_manifest(folder)
+    predictor: Predictor
+    if manifest.runtime == "onnx":
+        predictor = OnnxPredictor(manifest, _file(folder, package.ONNX).read_bytes())
+    elif manifest.runtime == "skops":
+        predictor = SkopsPredictor(manifest, load_skops(_file(folder, package.SKOPS), manifest.trusted_types))
+    else:
+        predictor = SkopsPredictor(
+            manifest, _unpickle(folder, manifest, os.environ if environ is None else environ)
+        )
+    warm_up(predictor, _file(folder, package.SAMPLE).read_bytes())
+    return predictor
+
+
+def warm_up(predictor: Predictor, sample: bytes) -> None:
+    """Answer the recorded sample once, so that the first caller does not pay for first-time work.
+
+    Raises:
+        PackageDamaged: the sample does not fit the manifest.
+        ModelFailed: the model cannot answer it.
+    """
+    import orjson
+
+    try:
+        body = orjson.dumps(orjson.loads(sample)["request"])
+        columns = codec.decode(body, codec.JSON, predictor.manifest)
+    except (BadBody, orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise PackageDamaged(f"{package.SAMPLE} does not fit {package.MANIFEST}: {error}") from error
+    codec.encode(predictor.predict(columns), codec.JSON, predictor.manifest)
+
+
+class OnnxPredictor:
+    """A compiled model in ONNX Runtime, one thread."""
+
+    def __init__(self, manifest: Manifest, model: bytes) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the bindings raise a class per status, without a common base
+            raise PackageDamaged(f"{package.ONNX} cannot be loaded: {error}") from error
+        self.manifest = manifest
+        names = [item.name for item in self._session.get_inputs()]
+        if len(names) != len(manifest.inputs):
+            raise PackageDamaged(f"{package.ONNX} takes {len(names)} inputs, {package.MANIFEST} names others")
+        self._feeds = tuple(zip(names, (item.name for item in manifest.inputs), strict=True))
+        self._outputs = [self._session.get_outputs()[-1].name]
+
+    def predict(self, columns: Columns) -> Predictions:
+        """See `Predictor.predict`."""
+        try:
+            scores = self._session.run(
+                self._outputs, {name: columns[column] for name, column in self._feeds}
+            )[0]
+        except Exception as error:  # as above
+            raise ModelFailed(f"the model cannot answer: {error}") from error
+        return _predictions(self.manifest, scores)
+
+
+class SkopsPredictor:
+    """A trained scikit-learn model, called as it was in training."""
+
+    def __init__(self, manifest: Manifest, model: Any) -> None:
+        self.manifest = manifest
+        self._call = model.predict if manifest.task == "regression" else model.predict_proba
+        self._model = model
+
+    def predict(self, columns: Columns) -> Predictions:
+        """See `Predictor.predict`."""
+        try:
+            scores = np.asarray(self._call(arranged(self._model, columns)), dtype=np.float64)
+        except Exception as error:  # an estimator may raise anything
+            raise ModelFailed(f"the model cannot answer: {type(error).__name__}: {error}") from error
+        return _predictions(self.manifest, scores)
+
+
+def arranged(model: Any, columns: Columns) -> Any:
+    """Columns as the model learned on them: a data frame when it learned names, else an array by position.
+
+    The array holds floating point, or objects as soon as one column is text.
+    """
+    if not hasattr(model, "feature_names_in_"):
+        return np.hstack(list(columns.values()))
+    import pandas as pd
+
+    return pd.DataFrame({name: values[:, 0] for name, values in columns.items()})
+
+
+def load_skops(path: Path, trusted_types: tuple[str, ...]) -> Any:
+    """A model saved by skops; constructs only types of skops' own list and of `trusted_types`.
+
+    Raises:
+        ModelRefused: the file holds another type; the message names it.
+        PackageDamaged: the file cannot be read.
+    """
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    try:
+        return skops.io.load(path, trusted=list(trusted_types))
+    except UntrustedTypesFoundException as error:
+        raise ModelRefused(
+            f"{package.SKOPS} holds types that {package.MANIFEST} does not trust: {error}"
+        ) from error
+    except Exception as error:  # skops lets errors of zip, JSON and every constructor through
+        raise PackageDamaged(f"{package.SKOPS} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def _unpickle(folder: Path, manifest: Manifest, environ: Mapping[str, str]) -> Any:
+    if not manifest.allow_pickle:
+        raise ModelRefused("the model is a pickle, and its project does not set package.allow_pickle")
+    if environ.get(ALLOW_PICKLE) != "1":
+        raise ModelRefused(f"the model is a pickle; set {ALLOW_PICKLE}=1 where you trust whoever built it")
+    with _file(folder, package.PICKLE).open("rb") as stream:
+        return pickle.load(stream)  # noqa: S301 - permitted twice, by the project and by the machine
+
+
+def _file(folder: Path, name: str) -> Path:
+    if not (folder / name).is_file():
+        raise PackageDamaged(f"the package lacks {name}")
+    return folder / name
+
+
+def _predictions(manifest: Manifest, scores: npt.NDArray[np.floating]) -> Predictions:
+    if not np.isfinite(scores).all():
+        row = int(np.argwhere(~np.isfinite(scores))[0][0])
+        raise ModelFailed(f"the model's score for row {row} is not a finite number")
+    if manifest.task == "regression":
+        return Predictions(scores.reshape(-1), None)
+    if scores.shape != (len(scores), len(manifest.classes or ())):
+        raise ModelFailed("the model does not answer one probability per class of its manifest")
+    return from_probabilities(manifest, scores)

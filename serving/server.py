@@ -1,0 +1,65 @@
+"""Granian inside this process: start, signals, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+
+from serving.app import Application
+
+DRAIN = 30.0
+"""Seconds given to requests in flight after a signal."""
+
+POLL = 0.01
+"""Seconds between looks at the requests in flight."""
+SETTLE = 0.1
+"""Seconds for Granian to put the last answers on the wire; it does not say when it has."""
+
+log = logging.getLogger("serving")
+
+
+def serve(application: Application, host: str, port: int) -> int:
+    """Serve until SIGTERM or SIGINT and return the exit code: 0, or 1 when requests had to be cut off."""
+    return asyncio.run(_serve(application, host, port))
+
+
+async def _serve(application: Application, host: str, port: int) -> int:
+    from granian.constants import HTTPModes, Interfaces
+    from granian.server.embed import Server
+
+    server = Server(
+        application,
+        address=host,
+        port=port,
+        interface=Interfaces.RSGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        log_enabled=False,
+        backlog=1024,
+        backpressure=1024,
+    )
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    running = asyncio.create_task(server.serve())
+    waiting = asyncio.create_task(asked.wait())
+    await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
+    application.draining = True
+    server.stop()  # closes the listening socket; open connections go on
+    await running
+    return await _drain(application)
+
+
+async def _drain(application: Application) -> int:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + DRAIN
+    while application.in_flight and loop.time() < deadline:
+        await asyncio.sleep(POLL)
+    if application.in_flight:
+        log.warning("cut off %d requests after %g s", application.in_flight, DRAIN)
+        return 1
+    await asyncio.sleep(SETTLE)
+    log.info("all requests are answered; the server ends")
+    return 0

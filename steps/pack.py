@@ -1,0 +1,271 @@
+"""A fitted model to a model package: compiled when that is faithful, and rebuilt byte for byte."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+
+from serving import codec, package
+from serving.errors import ServingError
+from serving.manifest import Input, Manifest, Runtime, Task
+from serving.predictor import OnnxPredictor, Predictor, SkopsPredictor, load_skops
+from steps.canonical import canonical
+from steps.compile import (
+    Compiled,
+    Parity,
+    as_trained,
+    columns_of,
+    compile_model,
+    kinds,
+    labels_of,
+    reference_scores,
+)
+from steps.errors import Permanent
+
+ARCHIVE = "model.tar.gz"
+OWNERS = ("sklearn.", "numpy.", "scipy.")
+"""Packages whose types may be loaded without being listed."""
+HARMLESS = ("functools.partial",)
+"""Types that only hold others, each of which skops checks by itself."""
+_DEPENDENCIES: dict[Runtime, tuple[str, ...]] = {
+    "onnx": ("granian", "numpy", "onnxruntime", "orjson"),
+    "skops": ("granian", "numpy", "orjson", "pandas", "scikit-learn", "scipy", "skops"),
+    "pickle": ("granian", "numpy", "orjson", "pandas", "scikit-learn", "scipy"),
+}
+_TOLERATED = 1e-9
+"""Largest difference between a trained model and itself loaded again."""
+
+
+class PackRefused(Permanent):
+    """No package can be made that answers as the model does; the message says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackResult:
+    """A written package."""
+
+    archive: Path
+    digest: str
+    manifest: Manifest
+    parity: Parity
+    """With what the manifest leaves out: rank agreement and speed."""
+    listed_types: tuple[str, ...] = ()
+    """Types of other packages that the caller listed, for whoever approves."""
+    unlisted_types: tuple[str, ...] = ()
+    """Types of other packages that nobody listed: the trained model is not in the package."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """The trained model as a file."""
+
+    name: str
+    content: bytes
+    trusted: tuple[str, ...] = ()
+    listed: tuple[str, ...] = ()
+
+
+def pack(  # noqa: PLR0913 - the whole description of a package, by name
+    model: Any,
+    frame: pd.DataFrame,
+    *,
+    name: str,
+    task: Task,
+    features: Collection[str],
+    trained_on: pd.DataFrame,
+    folder: Path,
+    tolerance: float = 1e-4,
+    sample_rows: int = 20,
+    allow_pickle: bool = False,
+    trusted_types: Collection[str] = (),
+    provenance: Mapping[str, str] | None = None,
+) -> PackResult:
+    """Write `model.tar.gz` into `folder`.
+
+    Args:
+        model: the fitted pipeline or estimator.
+        frame: real rows it did not see, with at least the columns of `features`.
+        name: name of the registered model.
+        task: what is predicted.
+        features: input columns in the order the model learned them.
+        trained_on: the training rows; a column without a missing value there is required in requests.
+        folder: where the archive goes.
+        tolerance: largest difference of scores between the compiled and the trained model.
+        sample_rows: rows kept as sample request with recorded predictions.
+        allow_pickle: permit pickle when neither ONNX nor skops can hold the model.
+        trusted_types: types outside scikit-learn, NumPy and SciPy that loading may construct.
+        provenance: `data_digest`, `project`, `code_digest`.
+
+    Raises:
+        PackRefused: the model cannot be packed faithfully; the message says what to change.
+    """
+    columns = list(features)
+    rows, seen = frame[columns], trained_on[columns]
+    required = [column for column in columns if not _missing(seen[column]).any()]
+    _check_model(model, rows, task)
+    compiled = compile_model(model, rows, task, tolerance=tolerance, optional=set(columns) - set(required))
+    stored, unlisted = _store(
+        model, set(trusted_types), allow_pickle=allow_pickle, needed=compiled.onnx is None
+    )
+    runtime = _runtime(compiled, stored)
+    manifest = Manifest(
+        model=name,
+        task=task,
+        runtime=runtime,
+        classes=labels_of(model, task),
+        inputs=tuple(Input(column, kind, column in required) for column, kind in kinds(rows)),
+        parity=compiled.parity.record,
+        trusted_types=stored.trusted if stored else (),
+        dependencies=_requirements(runtime, stored),
+        provenance=tuple(sorted((provenance or {}).items())),
+        allow_pickle=allow_pickle,
+    )
+    files = {item.name: item.content for item in (stored,) if item}
+    if compiled.onnx is not None:
+        files[package.ONNX] = compiled.onnx
+    predictor = _predictor(manifest, files)
+    _check_served(predictor, model, rows, task, tolerance)
+    files |= {
+        package.SAMPLE: _sample(predictor, rows, sample_rows),
+        package.REQUIREMENTS: ("\n".join(_requirements(runtime, None)) + "\n").encode(),
+        package.MANIFEST: manifest.to_json(),
+    }
+    digest = _write(files, folder)
+    listed = stored.listed if stored else ()
+    return PackResult(folder / ARCHIVE, digest, manifest, compiled.parity, listed, unlisted)
+
+
+def _missing(column: pd.Series[Any]) -> pd.Series[bool]:
+    return column.isna() | (column == "")
+
+
+def _check_model(model: Any, rows: pd.DataFrame, task: Task) -> None:
+    """The package says which class has the highest probability; `predict` must mean the same."""
+    if rows.empty:
+        raise PackRefused("there are no rows to check the model on; give a hold-out")
+    if task == "regression":
+        return
+    if not hasattr(model, "predict_proba"):
+        raise PackRefused("the classifier has no predict_proba; choose one that has, or calibrate it")
+    classes = labels_of(model, task) or ()
+    if (task == "binary") != (len(classes) == 2):
+        raise PackRefused(f"the task is {task}, but the model knows {len(classes)} classes; set train.task")
+    given = as_trained(model, rows)
+    table = np.asarray(model.predict_proba(given))
+    top = np.sort(table, axis=1)
+    clear = top[:, -1] - top[:, -2] > _TOLERATED
+    chosen = np.asarray(classes)[table.argmax(axis=1)]
+    if (np.asarray(model.predict(given))[clear] != chosen[clear]).any():
+        raise PackRefused("predict() of the model is not its most probable class; remove its own threshold")
+
+
+def _store(
+    model: Any, listed: set[str], *, allow_pickle: bool, needed: bool
+) -> tuple[_Stored | None, tuple[str, ...]]:
+    """The trained model as skops, or as pickle when permitted and needed; and the types nobody listed."""
+    import skops.io
+
+    try:
+        content = canonical(skops.io.dumps(model))
+        types = skops.io.get_untrusted_types(data=content)
+        foreign = tuple(kind for kind in types if not kind.startswith(OWNERS) and kind not in HARMLESS)
+        unlisted = tuple(kind for kind in foreign if kind not in listed)
+        problem = f"it holds {', '.join(unlisted)}; list them in trusted_types if you trust their code"
+        if not unlisted:
+            return _Stored(package.SKOPS, content, tuple(sorted(types)), foreign), ()
+    except Exception as error:  # noqa: BLE001 - skops raises whatever the model's own classes raise
+        unlisted, problem = (), f"skops cannot hold it: {type(error).__name__}: {error}"
+    if not needed:
+        return None, unlisted
+    if allow_pickle:
+        return _Stored(package.PICKLE, pickle.dumps(model, protocol=5)), unlisted
+    raise PackRefused(f"the model has no faithful ONNX translation, and {problem}")
+
+
+def _runtime(compiled: Compiled, stored: _Stored | None) -> Runtime:
+    if compiled.onnx is not None or stored is None:
+        return "onnx"
+    return "skops" if stored.name == package.SKOPS else "pickle"
+
+
+def _requirements(runtime: Runtime, stored: _Stored | None) -> tuple[str, ...]:
+    """Exact versions of what serving needs, and of what loading the stored model needs."""
+    names = set(_DEPENDENCIES[runtime])
+    if stored is not None:
+        names |= set(_DEPENDENCIES["skops" if stored.name == package.SKOPS else "pickle"])
+    return tuple(f"{name}=={metadata.version(name)}" for name in sorted(names))
+
+
+def _predictor(manifest: Manifest, files: Mapping[str, bytes]) -> Predictor:
+    """The model as the server will run it, from the bytes that go into the package."""
+    if manifest.runtime == "onnx":
+        return OnnxPredictor(manifest, files[package.ONNX])
+    if manifest.runtime == "pickle":
+        return SkopsPredictor(manifest, pickle.loads(files[package.PICKLE]))  # noqa: S301 - written above
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / package.SKOPS
+        path.write_bytes(files[package.SKOPS])
+        return SkopsPredictor(manifest, load_skops(path, manifest.trusted_types))
+
+
+def _check_served(predictor: Predictor, model: Any, rows: pd.DataFrame, task: Task, tolerance: float) -> None:
+    """The compiled model has passed its parity; a trained one must answer as before it was saved."""
+    if predictor.manifest.runtime == "onnx":
+        return
+    expected = reference_scores(model, rows, task)
+    try:
+        found = predictor.predict(columns_of(rows, predictor.manifest)).scores
+    except ServingError as error:
+        raise PackRefused(f"the saved model cannot answer: {error}") from error
+    difference = float(np.abs(found - expected).max())
+    if difference > min(tolerance, _TOLERATED) * max(1.0, float(np.abs(expected).max())):
+        raise PackRefused(
+            f"the saved model answers differently, by {difference:.3g}; fit it on the input columns"
+        )
+
+
+def _sample(predictor: Predictor, rows: pd.DataFrame, wanted: int) -> bytes:
+    """Rows spread evenly over the hold-out, as the request a caller would send, and its recorded answer."""
+    manifest = predictor.manifest
+    mandatory = [item.name for item in manifest.inputs if item.required]
+    usable = rows[~rows[mandatory].apply(_missing).any(axis=1)] if mandatory else rows
+    if usable.empty:
+        raise PackRefused(
+            "every hold-out row lacks a column that is never missing in training; check the data"
+        )
+    places = np.unique(np.linspace(0, len(usable) - 1, min(wanted, len(usable))).round().astype(int))
+    request = {"instances": [_record(row, manifest) for _, row in usable.iloc[places].iterrows()]}
+    try:
+        columns = codec.decode(orjson.dumps(request), codec.JSON, manifest)
+        answer = codec.encode(predictor.predict(columns), codec.JSON, manifest)
+    except ServingError as error:
+        raise PackRefused(f"the model cannot answer its sample: {error}") from error
+    return orjson.dumps({"request": request, **orjson.loads(answer)}, option=orjson.OPT_INDENT_2) + b"\n"
+
+
+def _record(row: pd.Series[Any], manifest: Manifest) -> dict[str, float | str | None]:
+    found: dict[str, float | str | None] = {}
+    for item in manifest.inputs:
+        value = row[item.name]
+        if item.type == "string":
+            found[item.name] = "" if pd.isna(value) else str(value)
+        else:
+            found[item.name] = None if pd.isna(value) else float(value)
+    return found
+
+
+def _write(files: Mapping[str, bytes], folder: Path) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        for name, content in files.items():
+            (Path(temporary) / name).write_bytes(content)
+        return package.write(Path(temporary), folder / ARCHIVE)

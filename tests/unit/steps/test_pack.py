@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.tree import DecisionTreeRegressor
+
+from serving import package
+from serving.codec import JSON, decode, encode
+from serving.errors import ModelRefused
+from serving.predictor import load
+from steps.canonical import canonical
+from steps.pack import PackRefused, PackResult, pack
+
+BUILD = """
+import sys
+from pathlib import Path
+from sklearn.ensemble import RandomForestClassifier
+import numpy as np, pandas as pd
+from steps.pack import pack
+draw = np.random.default_rng(0)
+frame = pd.DataFrame({"a": draw.normal(size=300).round(2), "b": draw.normal(size=300).round(2)})
+model = RandomForestClassifier(5, random_state=7).fit(frame, frame.a > 0)
+print(pack(model, frame, name="m", task="binary", features=("a", "b"), trained_on=frame, folder=Path(sys.argv[1])).digest)
+"""
+
+
+def frame(n: int = 300) -> pd.DataFrame:
+    draw = np.random.default_rng(0)
+    made = pd.DataFrame({"a": draw.normal(size=n).round(2), "b": draw.normal(size=n).round(2)})
+    made.loc[::10, "b"] = np.nan
+    return made
+
+
+def made(folder: Path, model: Any, **more: Any) -> PackResult:
+    rows = frame()
+    given = {
+        "name": "m",
+        "task": "binary",
+        "features": ("a", "b"),
+        "trained_on": rows,
+        "folder": folder,
+    } | more
+    return pack(model, rows, **given)
+
+
+def fitted() -> Any:
+    return HistGradientBoostingClassifier(max_iter=5, random_state=7).fit(frame(), frame().a > 0)
+
+
+@pytest.mark.parametrize(("tolerance", "runtime"), [(1e-4, "onnx"), (1e-15, "skops")])
+def test_the_package_repeats_its_recorded_answers(tmp_path: Path, tolerance: float, runtime: str) -> None:
+    result = made(tmp_path, fitted(), tolerance=tolerance, sample_rows=7)
+    folder = package.unpack(result.archive, tmp_path / "unpacked", result.digest)
+    manifest = package.load_manifest(folder)
+    assert manifest == result.manifest
+    assert manifest.runtime == runtime
+    assert [item.required for item in manifest.inputs] == [True, False]
+    sample = json.loads((folder / package.SAMPLE).read_text())
+    columns = decode(json.dumps(sample["request"]).encode(), JSON, manifest)
+    answer = encode(load(folder).predict(columns), JSON, manifest)
+    assert json.loads(answer)["predictions"] == sample["predictions"]
+    assert len(sample["predictions"]) == 7
+
+
+def test_separate_processes_build_the_same_bytes(tmp_path: Path) -> None:
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", BUILD, str(tmp_path / seed)],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1
+
+
+def test_a_canonical_file_loads_to_an_equal_model() -> None:
+    model = RandomForestClassifier(5, random_state=7).fit(frame(), frame().a > 0)
+    first, second = (canonical(skops.io.dumps(model)) for _ in "ab")
+    assert first == second == canonical(first)
+    again = skops.io.loads(first, trusted=skops.io.get_untrusted_types(data=first))
+    assert np.array_equal(again.predict_proba(frame()), model.predict_proba(frame()))
+
+
+class Shifted(DecisionTreeRegressor):
+    """An estimator of somebody else's package."""
+
+    def predict(self, X: Any, check_input: bool = True) -> Any:  # noqa: FBT001, FBT002
+        return super().predict(X, check_input) + 1
+
+
+def test_types_of_other_packages_must_be_listed(tmp_path: Path) -> None:
+    model = Shifted(random_state=7).fit(frame()[["a"]], frame().a)
+    given = {"task": "regression", "features": ("a",)}
+    with pytest.raises(PackRefused, match="Shifted"):
+        made(tmp_path, model, **given)
+    kind = f"{Shifted.__module__}.Shifted"
+    result = made(tmp_path, model, trusted_types=(kind,), **given)
+    assert result.listed_types == (kind,)
+
+
+def test_pickle_is_the_last_resort(tmp_path: Path) -> None:
+    model = Shifted(random_state=7).fit(frame()[["a"]], frame().a)
+    result = made(tmp_path, model, task="regression", features=("a",), allow_pickle=True)
+    folder = package.unpack(result.archive, tmp_path / "unpacked", result.digest)
+    assert result.manifest.runtime == "pickle"
+    with pytest.raises(ModelRefused):
+        load(folder, {})
+    assert load(folder, {"SEAWAY_ALLOW_PICKLE": "1"}).manifest == result.manifest
