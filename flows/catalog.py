@@ -4,4 +4,15 @@ from __future__ import annotations
 
 from flows.registration import Deployment
 
-DEPLOYMENTS: tuple[Deployment, ...] = ()
+DEPLOYMENTS: tuple[Deployment, ...] = (
+    Deployment(
+        "flows.build.build",
+        description="process → validate → train → evaluate → gate → package → register",
+        tags=("build",),
+    ),
+    Deployment(
+        "flows.deploy.deploy",
+        description="plan → staging → endpoint tests → production canary; started by an approval",
+        tags=("deploy",),
+    ),
+)

@@ -1,8 +1,8 @@
 """Starting and watching flow runs over Prefect's REST API, without importing Prefect.
 
-The controller and the command line use this; it costs milliseconds where `import prefect` costs seconds. On
-SQLite the server answers 503 in bursts, and it may be restarting: every call is repeated until `patience` runs
-out.
+The controller and the command line use this; it costs milliseconds where `import prefect` costs seconds.
+On SQLite the server answers 503 in bursts, and it may be restarting: every call is repeated until `patience`
+runs out.
 """
 
 from __future__ import annotations

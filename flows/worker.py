@@ -216,6 +216,7 @@ async def crash_orphans(client: PrefectClient, pool: str) -> list[UUID]:
     Call it before the worker polls: at that moment nothing of this pool can be alive.
     """
     from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter, WorkPoolFilterName
+    from prefect.client.schemas.objects import State
     from prefect.runner._hook_runner import HookRunner
     from prefect.states import Crashed
 
@@ -228,7 +229,7 @@ async def crash_orphans(client: PrefectClient, pool: str) -> list[UUID]:
     ended: list[UUID] = []
     while orphans:
         for orphan in orphans:
-            state = Crashed(
+            state: State[Any] = Crashed(
                 message="The worker that ran this was killed; start the run again if it is still wanted."
             )
             await client.set_flow_run_state(orphan.id, state, force=True)

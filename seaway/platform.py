@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from configs.settings import Settings
 from deploy.envoy import ConfigFolder
@@ -201,7 +203,7 @@ class Platform:
                     waiting[health.name] = health.state
                     report(health.name, health.state.lower())
             if waiting:
-                time.sleep(0.1)
+                time.sleep(0.2)
 
     def _failure(self, health: Health, what: str) -> str:
         file = self.settings.home / "logs" / f"{health.name}.log"
@@ -301,12 +303,15 @@ def _health(service: Service, state: ProcessState | None, *, memory: bool) -> He
 def _answers(service: Service, pid: int) -> bool:
     if service.ready_file:
         return service.ready_file.exists() and service.ready_file.read_text().strip() == str(pid)
-    import httpx
-
+    address = urlsplit(service.health)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=2.0)
     try:
-        return httpx.get(service.health, timeout=2.0, trust_env=False).is_success
-    except httpx.TransportError:
+        connection.request("GET", address.path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
         return False
+    finally:
+        connection.close()
 
 
 def _replace(file: Path, text: str) -> None:

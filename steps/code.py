@@ -47,7 +47,7 @@ def project_code(folder: Path) -> Iterator[None]:
 
 
 def resolve(dotted: str, key: str) -> Any:
-    """The object behind `package.module:name` or `package.module.Class`, which `key` of the project file names.
+    """The object behind `package.module:name` or `package.module.Class`; `key` is where it was named.
 
     Raises:
         CodeFailed: the module does not import or has no such name.

@@ -1,4 +1,4 @@
-"""How good a model is on rows it never saw: with intervals, by slice, beside the champion on the same rows."""
+"""How good a model is on rows it never saw: with intervals, by slice, beside the champion."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ MOST_VALUES = 40
 _BLOCK = 2_000_000
 """Weights held in memory at a time."""
 _CURVE = 201
+_ALL = (None, None)
+"""The part that holds every row; the others are (column, value)."""
 _BINS = 10
 
 Score = Callable[["pl.DataFrame"], Floats]
@@ -121,35 +123,38 @@ def report(
     """
     truth = _truth(rows, project, classes)
     own = _scored(truth, score(rows), "the model")
-    other = _scored(truth, champion.score(rows), f"champion {champion.name}") if champion else None
-    if other is not None and other.scores.shape != own.scores.shape:
-        raise EvaluationRefused(
-            f"champion {champion.name if champion else ''} gives scores of shape {other.scores.shape} instead of "
-            f"{own.scores.shape}; a model with other classes needs another model name"
-        )
-    parts = {(None, None): np.arange(rows.height), **_slices(rows, project)}
-    evaluate = project.evaluate
+    other = _champion(rows, own, champion) if champion else None
+    parts: dict[Any, NDArray[np.intp]] = {_ALL: np.arange(rows.height), **_slices(rows, project)}
     found = _estimates(own, other, parts, project)
     return {
         "task": project.train.task,
         "rows": rows.height,
         "holdout": _span(rows, project),
         "classes": None if classes is None else [_plain(one) for one in classes],
-        "metrics": found[None, None]["own"],
+        "metrics": found[_ALL]["own"],
         "slices": _by_column(found, parts, truth, project, "own"),
-        "champion": None
-        if champion is None
-        else {
+        "champion": champion
+        and {
             "name": champion.name,
-            "metrics": found[None, None]["other"],
-            "difference": found[None, None]["difference"],
+            "metrics": found[_ALL]["other"],
+            "difference": found[_ALL]["difference"],
             "slices": _by_column(found, parts, truth, project, "difference"),
         },
         **_shapes(own, project.train.task, classes),
-        "bootstrap": evaluate.bootstrap,
-        "confidence": evaluate.confidence,
+        "bootstrap": project.evaluate.bootstrap,
+        "confidence": project.evaluate.confidence,
         "seed": project.train.seed,
     }
+
+
+def _champion(rows: pl.DataFrame, own: Scored, champion: Champion) -> Scored:
+    other = _scored(own.truth, champion.score(rows), f"champion {champion.name}")
+    if other.scores.shape != own.scores.shape:
+        raise EvaluationRefused(
+            f"champion {champion.name} gives scores of shape {other.scores.shape} instead of "
+            f"{own.scores.shape}; a model with other classes needs another model name"
+        )
+    return other
 
 
 def _column(rows: pl.DataFrame, name: str, kind: str, number: str) -> NDArray[Any]:

@@ -59,7 +59,7 @@ def digest_of(path: Path) -> str:
 
 
 def code_digest(places: Iterable[Path]) -> str:
-    """sha256 of Python source: files as they are, folders by the `.py` files below them, hidden ones left out."""
+    """sha256 of Python source: files, and folders by the `.py` files below them, hidden ones left out."""
     found: dict[str, str] = {}
     for place in places:
         for file in [place] if place.is_file() else sorted(place.rglob("*.py")):
@@ -113,7 +113,7 @@ def run_step(
 
 
 def prune(runs: Path, keep: int) -> tuple[Path, ...]:
-    """Delete what crashed runs left and all but the `keep` results of each step used last; returns the folders."""
+    """Delete what crashed runs left, and of each step all but the `keep` results that were used last."""
     doomed: list[Path] = []
     by_step: dict[str, list[Path]] = {}
     for folder in sorted(runs.iterdir()) if runs.is_dir() else ():

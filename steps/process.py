@@ -6,6 +6,7 @@ Inputs and outputs are folders of Parquet files, as in a container's `/opt/ml/pr
 from __future__ import annotations
 
 import difflib
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,19 +136,21 @@ def _fetch_files(name: str, source: str, project_folder: Path, folder: Path) -> 
     import polars as pl
 
     key = f"data.channels.{name}.source"
-    for number, file in enumerate(_sources(key, source, project_folder)):
-        part = folder / f"part-{number}.parquet"
-        try:
-            if file.suffix == ".parquet":
-                pl.scan_parquet(file).sink_parquet(part)
-            else:
-                pl.scan_csv(file, infer_schema_length=100_000, try_parse_dates=True).sink_parquet(part)
-        except pl.exceptions.PolarsError as error:
-            raise DataRefused(f"{key}: {file.name} cannot be read: {str(error).splitlines()[0]}") from error
+    with tempfile.TemporaryDirectory(prefix="seaway-") as temporary:
+        root = _download(key, source, Path(temporary)) if "://" in source else project_folder / source
+        for number, file in enumerate(_usable(key, source, root)):
+            part = folder / f"part-{number}.parquet"
+            try:
+                if file.suffix == ".parquet":
+                    pl.scan_parquet(file).sink_parquet(part)
+                else:
+                    pl.scan_csv(file, infer_schema_length=100_000, try_parse_dates=True).sink_parquet(part)
+            except pl.exceptions.PolarsError as error:
+                reason = str(error).splitlines()[0]
+                raise DataRefused(f"{key}: {file.name} cannot be read ({reason}); repair the file") from error
 
 
-def _sources(key: str, source: str, project_folder: Path) -> list[Path]:
-    root = _download(key, source) if "://" in source else project_folder / source
+def _usable(key: str, source: str, root: Path) -> list[Path]:
     if not root.exists():
         raise DataRefused(f"{key}: there is no {source}; the path is relative to the project file")
     files = [root] if root.is_file() else sorted(file for file in root.rglob("*") if file.is_file())
@@ -157,31 +160,27 @@ def _sources(key: str, source: str, project_folder: Path) -> list[Path]:
     return usable
 
 
-def _download(key: str, source: str) -> Path:
-    """A local copy of remote files, in cloudpathlib's own temporary folder."""
+def _download(key: str, source: str, folder: Path) -> Path:
+    """Remote files in a local folder."""
     from cloudpathlib import AnyPath
     from cloudpathlib.exceptions import InvalidPrefixError, MissingDependenciesError
 
     try:
         remote = AnyPath(source)
-        if remote.is_dir():
-            for file in remote.rglob("*"):
-                if file.is_file():
-                    file.fspath  # noqa: B018 - reading the property downloads the file
-            return Path(remote._local)  # noqa: SLF001 - the folder that mirrors the remote one
-        if not remote.exists():
-            raise DataRefused(f"{key}: there is no {source}; check bucket and name")
-        return Path(remote.fspath)
+        found = bool(remote.exists())
+        if found:
+            remote.download_to(folder / remote.name if remote.is_file() else folder)
     except InvalidPrefixError:
         raise DataRefused(f"{key}: {source} has an unknown scheme; use a path or s3://") from None
     except MissingDependenciesError:
         raise DataRefused(f"{key}: {source} needs the S3 client; install seaway[s3]") from None
-    except DataRefused:
-        raise
     except Exception as error:
         raise DataUnreachable(
-            f"{key}: {source} cannot be read now ({error}); check address and access"
+            f"{key}: {source} cannot be read now ({error}); check the address and the access rights"
         ) from error
+    if not found:
+        raise DataRefused(f"{key}: there is no {source}; check bucket and name")
+    return folder
 
 
 def _rows(folder: Path) -> int:

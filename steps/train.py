@@ -94,7 +94,7 @@ def build(project: Project) -> Any:
 
 
 def wrap(estimator: Any, features: Features) -> Any:
-    """The estimator behind columns it can read: numbers pass, text becomes its ordinal number, or -1 if unknown.
+    """The estimator behind columns it can read: numbers pass, text gets a number, unknown text -1.
 
     The codes are handed on as numbers even to estimators that know categories: skl2onnx writes categorical
     splits as numeric ones, and then the compiled model answers something else.
@@ -230,8 +230,8 @@ def _why_not(error: Exception) -> str:
         return f"train.hyperparameters: {text}"
     if "NaN" in text:
         return (
-            "train.estimator: it takes no missing values; use HistGradientBoosting, impute in train.function, or "
-            " fill them in process.function"
+            "train.estimator: it takes no missing values; use HistGradientBoosting, impute in "
+            "train.function, or fill them in process.function"
         )
     if "could not convert string to float" in text:
         return f"train.function: {text}; encode the categorical columns in its ColumnTransformer"

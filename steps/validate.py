@@ -42,7 +42,7 @@ class Check:
 
 
 def run(processed: Path, suite_file: Path, fail_on: str, out: Path) -> dict[str, Any]:
-    """Check `table.parquet` of a folder; write `validation.json` and `validation.html`, which needs no network.
+    """Check `table.parquet` of a folder; write `validation.json` and the page `validation.html`.
 
     Args:
         processed: folder of the process step.

@@ -43,7 +43,8 @@ def table(channels: dict[str, Path], *, complete_weather: bool = False) -> pl.Da
     Args:
         channels: folders `flights` and `weather`.
         complete_weather: drop flights whose weather report has a gap (gusts aside, which are seldom
-            reported). It looks like cleaning; it makes a model that has never seen a gap, and live reports do have gaps.
+            reported). It looks like cleaning; it makes a model that has never seen a gap, and live reports
+            do have gaps.
     """
     rows = departures(
         pl.read_parquet(channels["flights"] / "*.parquet"), pl.read_parquet(channels["weather"] / "*.parquet")
