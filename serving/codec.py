@@ -2,13 +2,17 @@
 
 A `double` column becomes floating point with NaN for missing, a `string` column text with "" for missing;
 every column has the shape (rows, 1). Rows are counted from 0, a CSV header line is no row.
+
+Columns that come with names may be more than the model takes: the rest is ignored, so that one client can
+serve several versions. An input that is not required may be left out and counts as missing, unless there is
+a name nearly like it: that is a slip of the pen.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,8 +102,9 @@ def _json_table(body: bytes, inputs: Sequence[Input]) -> list[list[Any]]:
         raise BadBody("the body has no rows; send at least one")
     if type(rows[0]) is dict:
         return _from_records(rows, inputs)
-    order = range(len(inputs)) if names is None else _order(names, inputs)
-    return _from_lists(rows, order, len(inputs))
+    if names is None:
+        return _from_lists(rows, range(len(inputs)), len(inputs))
+    return _from_lists(rows, _order(names, inputs), len(names))
 
 
 def _json_rows(payload: object) -> tuple[list[Any], list[str] | None]:
@@ -123,30 +128,22 @@ def _json_rows(payload: object) -> tuple[list[Any], list[str] | None]:
 
 def _from_records(rows: list[Any], inputs: Sequence[Input]) -> list[list[Any]]:
     names = [item.name for item in inputs]
-    width = len(names)
     for number, row in enumerate(rows):
         if type(row) is not dict:
             raise BadBody(f"row {number} is not an object, but the rows before it are", row=number)
-        if len(row) != width or any(name not in row for name in names):
-            raise _misfit(row, names, number)
-    return [[row[name] for row in rows] for name in names]
+        if any(name not in row for name in names):
+            _check_absent(row, inputs, number)
+    return [[row.get(item.name) for row in rows] for item in inputs]
 
 
-def _misfit(row: dict[str, Any], names: list[str], number: int) -> BadBody:
-    for name in row:
-        if name not in names:
-            return _unknown(name, names, number)
-    missing = next(name for name in names if name not in row)
-    return BadBody(f"row {number} has no column {missing!r}", field=missing, row=number)
-
-
-def _from_lists(rows: list[Any], order: Sequence[int], width: int) -> list[list[Any]]:
+def _from_lists(rows: list[Any], order: Sequence[int | None], width: int) -> list[list[Any]]:
+    """Values by input; `order` holds each input's place in a row, None for one that was left out."""
     for number, row in enumerate(rows):
         if type(row) is not list:
             raise BadBody(f"row {number} must be a list of {width} values", row=number)
         if len(row) != width:
-            raise BadBody(f"row {number} has {len(row)} values, but the model takes {width}", row=number)
-    return [[row[place] for row in rows] for place in order]
+            raise BadBody(f"row {number} has {len(row)} values, but {width} are needed", row=number)
+    return [[None if place is None else row[place] for row in rows] for place in order]
 
 
 # --- CSV ----------------------------------------------------------------------------------------------
@@ -154,13 +151,14 @@ def _from_lists(rows: list[Any], order: Sequence[int], width: int) -> list[list[
 
 def _csv_table(body: bytes, inputs: Sequence[Input]) -> list[list[Any]]:
     rows = _csv_rows(body, len(inputs))
-    order: Sequence[int] = range(len(inputs))
+    order: Sequence[int | None] = range(len(inputs))
+    width = len(inputs)
     if rows and _is_header(rows[0], inputs):
-        order = _order([cell.strip() for cell in rows[0]], inputs)
+        order, width = _order([cell.strip() for cell in rows[0]], inputs), len(rows[0])
         rows = rows[1:]
     if not rows:
         raise BadBody("the body has no rows; send at least one")
-    table = _from_lists(rows, order, len(inputs))
+    table = _from_lists(rows, order, width)
     return [
         _numbers(cells, item.name) if item.type == "double" else cells
         for cells, item in zip(table, inputs, strict=True)
@@ -183,14 +181,14 @@ def _csv_rows(body: bytes, width: int) -> list[list[str]]:
 
 def _is_header(cells: list[str], inputs: Sequence[Input]) -> bool:
     names = {item.name for item in inputs}
-    return 2 * sum(cell.strip() in names for cell in cells) >= len(cells)
+    return 2 * len(names & {cell.strip() for cell in cells}) >= min(len(cells), len(names))
 
 
-def _numbers(cells: list[str], name: str) -> list[float | None]:
+def _numbers(cells: list[str | None], name: str) -> list[float | None]:
     return [_number(cell, name, row) for row, cell in enumerate(cells)]
 
 
-def _number(cell: str, name: str, row: int) -> float | None:
+def _number(cell: str | None, name: str, row: int) -> float | None:
     if not cell or cell.isspace():
         return None
     try:
@@ -204,28 +202,31 @@ def _number(cell: str, name: str, row: int) -> float | None:
 # --- both ---------------------------------------------------------------------------------------------
 
 
-def _order(names: list[str], inputs: Sequence[Input]) -> list[int]:
-    """Position of each input in the given column names."""
-    known = [item.name for item in inputs]
-    for name in names:
-        if name not in known:
-            raise _unknown(name, known, None)
+def _order(names: list[str], inputs: Sequence[Input]) -> list[int | None]:
+    """Position of each input in the given column names; None for one that is not required and not there."""
     if len(set(names)) != len(names):
         doubled = next(name for name in names if names.count(name) > 1)
-        raise BadBody(f"column {doubled!r} is given twice", field=doubled)
-    if missing := [name for name in known if name not in names]:
-        raise BadBody(f"column {missing[0]!r} is missing", field=missing[0])
-    return [names.index(name) for name in known]
+        raise BadBody(f"column {doubled!r} is given twice", field=doubled[:100])
+    places = {name: place for place, name in enumerate(names)}
+    _check_absent(places, inputs, None)
+    return [places.get(item.name) for item in inputs]
 
 
-def _unknown(name: str, known: list[str], row: int | None) -> BadBody:
+def _check_absent(given: Collection[str], inputs: Sequence[Input], row: int | None) -> None:
+    """Refuse the absence of a required input, and of any whose name was probably misspelt."""
     import difflib
 
-    close = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.0)
+    known = {item.name for item in inputs}
+    strange = [str(one)[:100] for one in given if one not in known]
     place = "" if row is None else f" in row {row}"
-    return BadBody(
-        f"unknown column {_short(name)}{place}; did you mean {close[0]!r}?", field=name[:100], row=row
-    )
+    for item in inputs:
+        if item.name in given:
+            continue
+        if close := difflib.get_close_matches(item.name, strange, n=1, cutoff=0.75):
+            problem = f"unknown column {_short(close[0])}{place}; did you mean {item.name!r}?"
+            raise BadBody(problem, field=close[0], row=row)
+        if item.required:
+            raise BadBody(f"column {item.name!r} is missing{place}", field=item.name, row=row)
 
 
 def _columns(table: list[list[Any]], manifest: Manifest) -> Columns:

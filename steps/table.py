@@ -32,7 +32,7 @@ def split(table: pl.DataFrame, project: Project) -> tuple[pl.DataFrame, pl.DataF
         DataRefused: one part would be empty.
     """
     share, time = project.evaluate.holdout, project.data.time
-    cut = table.height - max(1, round(table.height * share))
+    cut = min(max(1, round(table.height * (1 - share))), table.height - 1)
     if time is None:
         shuffled = table.sample(fraction=1.0, shuffle=True, seed=project.train.seed)
         parts = shuffled[:cut], shuffled[cut:]

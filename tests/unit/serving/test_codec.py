@@ -50,6 +50,15 @@ def test_every_shape_means_the_same_row(body: bytes, media: str) -> None:
     assert columns["delay"].dtype == np.float32
 
 
+def test_named_columns_may_be_more_and_optional_ones_fewer() -> None:
+    wide, narrow = {**ROW, "weather": "rain"}, {"hour": 7}
+    assert codec.decode(json.dumps([wide]).encode(), codec.JSON, MANIFEST)["hour"].tolist() == [[7.0]]
+    for body, media in ((json.dumps([narrow]).encode(), codec.JSON), (b"hour,wind\n7,3\n", codec.CSV)):
+        columns = codec.decode(body, media, MANIFEST)
+        assert np.isnan(columns["delay"]).all()
+        assert columns["carrier"].tolist() == [[""]]
+
+
 def test_missing_values() -> None:
     for body, media in ((b"[[null, 1, null]]", codec.JSON), (b",1,\n", codec.CSV)):
         columns = codec.decode(body, media, MANIFEST)
@@ -65,7 +74,7 @@ def test_missing_values() -> None:
         (b"[[1, null, null]]", "hour", 0, "required"),
         (b"[[1e300, 1, null]]", "delay", 0, "too large"),
         (b"[[1, 1, null], [1, 1]]", None, 1, "2 values"),
-        (b'[{"delay": 1, "hour": 1}]', "carrier", 0, "no column"),
+        (b'[{"delay": 1, "carrier": "a"}]', "hour", 0, "is missing"),
         (b'[{"delay": 1, "hour": 1, "carier": "x"}]', "carier", 0, "did you mean 'carrier'"),
         (b"[]", None, None, "no rows"),
         (b" ", None, None, "empty"),
