@@ -93,9 +93,11 @@ def parse(text: str, file: str = "project.yaml") -> Project:
         raise _whole(file, f"holds a value that JSON does not know ({error}); use plain values") from None
     except ValidationError as error:
         known = schema()
+        details = error.errors(include_url=False, include_context=False, include_input=False)
         problems = (
             _problem(root, known, detail["loc"], detail["type"], detail["msg"], file)
-            for detail in error.errors(include_url=False, include_context=False, include_input=False)
+            for detail in details
+            if not _follows(detail["type"], detail["loc"], [other["loc"] for other in details])
         )
         raise ProjectError(tuple(sorted(problems, key=lambda one: (one.line, one.column)))) from None
 
@@ -169,11 +171,17 @@ def _compose(text: str, file: str) -> yaml.MappingNode:
     return root
 
 
-def _duplicates(node: yaml.Node, path: tuple[Any, ...], file: str) -> Iterator[Problem]:
-    """Keys written twice, of which YAML would silently drop the first."""
+def _duplicates(
+    node: yaml.Node, path: tuple[Any, ...], file: str, above: tuple[yaml.Node, ...] = ()
+) -> Iterator[Problem]:
+    """Keys written twice, of which YAML would silently drop the first, and values that hold themselves."""
+    if node in above:
+        yield Problem(file, *_place(node), _dotted(path), "contains itself; remove the alias inside")
+        return
+    above = (*above, node)
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            yield from _duplicates(item, (*path, index), file)
+            yield from _duplicates(item, (*path, index), file, above)
     if not isinstance(node, yaml.MappingNode):
         return
     first: dict[str, int] = {}
@@ -184,7 +192,7 @@ def _duplicates(node: yaml.Node, path: tuple[Any, ...], file: str) -> Iterator[P
             message = f"is written twice, first in line {first[name]}; remove one"
             yield Problem(file, line, column, _dotted((*path, name)), message)
         first.setdefault(name, line)
-        yield from _duplicates(value, (*path, name), file)
+        yield from _duplicates(value, (*path, name), file, above)
 
 
 def _place(node: yaml.Node) -> Place:
@@ -204,6 +212,11 @@ def _problem(
     else:
         message = message.removeprefix("Value error, ")
     return Problem(file, *place, _dotted(path), message)
+
+
+def _follows(kind: str, loc: tuple[Any, ...], others: list[tuple[Any, ...]]) -> bool:
+    """A sequence counts as too short when its items are wrong: only the items are worth telling."""
+    return kind == "too_short" and any(len(other) > len(loc) and other[: len(loc)] == loc for other in others)
 
 
 def _locate(root: yaml.Node, loc: tuple[Any, ...]) -> tuple[tuple[Any, ...], Place]:

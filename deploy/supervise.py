@@ -166,8 +166,10 @@ class Supervisor:
 
     def running(self) -> bool:
         """Tell whether supervisord answers and is not on its way out."""
+        from supervisor.states import SupervisorStates
+
         try:
-            return bool(self._call("getState")["statecode"] == 1)
+            return bool(self._call("getState")["statecode"] == SupervisorStates.RUNNING)
         except (SupervisorUnavailable, ProgramRefused):
             return False
 

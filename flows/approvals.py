@@ -134,9 +134,9 @@ class Approvals:
         """A rollout whose approval is not in force any more ends."""
         for endpoint in self._wiring.store.endpoints():
             rollout = self._wiring.store.active(endpoint.name)
-            approval = rollout.request.id.rpartition(":")[0] if rollout else ""
-            if not rollout or not approval or approval == "restore":
+            if rollout is None or rollout.request.id.endswith(":restore"):
                 continue
+            approval = rollout.request.id.rpartition(":")[0]
             release = rollout.request.release
             current = standing(self._wiring.desk.ledger.entries(release.model, release.version))
             if current.approval is None or current.approval.id != approval:

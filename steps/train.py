@@ -132,7 +132,7 @@ def fit(model: Any, rows: pl.DataFrame, project: Project, threads: int) -> Any:
     target = rows[project.data.target].to_numpy()
     if project.train.task != "regression" and rows[project.data.target].n_unique() < 2:
         raise TrainingFailed(
-            f"data.target: every training row has the class {target[0]!r}; "
+            f"data.target: every training row has the class {rows[project.data.target][0]!r}; "
             "give more data or a smaller hold-out"
         )
     try:

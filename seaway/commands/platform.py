@@ -13,9 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from configs.settings import Settings
+from seaway.console import Json, fail
 from seaway.platform import Health, Platform, PlatformError, Report, follow, last_lines
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +39,7 @@ def up(
         try:
             healths = platform.up(timeout, progress)
         except PlatformError as error:
-            raise _fail(error) from error
+            raise fail(str(error)) from error
     _show(platform, healths, as_json=as_json)
 
 
@@ -61,7 +60,7 @@ def down(
         if purge:
             platform.purge()
     except PlatformError as error:
-        raise _fail(error) from error
+        raise fail(str(error)) from error
     if as_json:
         print(json.dumps({"home": str(home), "running": False, "purged": purge}))  # noqa: T201
     else:
@@ -88,7 +87,7 @@ def logs(
     try:
         files = {name: platform.log(name) for name in names}
     except PlatformError as error:
-        raise _fail(error) from error
+        raise fail(str(error)) from error
     for name, file in files.items():
         for line in last_lines(file, lines):
             print(line if program else f"{name:>10} | {line}")  # noqa: T201
@@ -111,11 +110,6 @@ def _follow(files: dict[str, Any], *, prefixed: bool) -> None:
             thread.join()
     except KeyboardInterrupt:
         return
-
-
-def _fail(error: PlatformError) -> typer.Exit:
-    Console(stderr=True, highlight=False).print(f"seaway: {error}", markup=False, style="red")
-    return typer.Exit(1)
 
 
 def _show(platform: Platform, healths: list[Health], *, as_json: bool) -> None:

@@ -90,7 +90,7 @@ def test_fetch_reads_files_and_functions(tmp_path: Path, project) -> None:
     assert again == found
 
 
-@pytest.mark.parametrize(("source", "says"), [("no.csv", "there is no no.csv"), ("empty", "holds no .csv or")])
+@pytest.mark.parametrize(("source", "says"), [("no.csv", "there is no no.csv"), ("empty", "empty holds no .csv or")])
 def test_sources_that_are_not_there(tmp_path: Path, project, source: str, says: str) -> None:
     (tmp_path / "empty").mkdir()
     data = project(data__channels={"rows": {"source": source}}).data
