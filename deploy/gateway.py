@@ -192,7 +192,8 @@ def _action(shares: list[Share], timeout: float) -> dict[str, Any]:
             "retry_on": "connect-failure,refused-stream,reset-before-request",
             "num_retries": 3,
             "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.050s"},
-            "host_selection_retry_max_attempts": 5,
+            # A dead instance has no active requests, so least-request likes it: draw until it is another one.
+            "host_selection_retry_max_attempts": 50,
             "retry_host_predicate": [
                 {
                     "name": "envoy.retry_host_predicates.previous_hosts",

@@ -29,16 +29,12 @@ class Instance:
     draining_since: float | None = None
     """Seconds since the epoch; set when it gets no new requests."""
 
-    def looked_at(self, state: str, pid: int, exit_status: int) -> Self:
-        """The instance after a look at its process; counts an end since the last look.
-
-        A new process after one that ended with status 0 is no crash: so it looks when supervisord restarted.
-        """
+    def looked_at(self, state: str, pid: int) -> Self:
+        """The instance after a look at its process: down, or replaced by another, counts as one crash."""
         if state in {"BACKOFF", "FATAL", "EXITED"}:
             return replace(self, pid=0, crashes=self.crashes + (self.pid != 0))
-        if pid and self.pid > 0 and pid != self.pid and exit_status != 0:
-            return replace(self, pid=pid, crashes=self.crashes + 1)
-        return replace(self, pid=pid) if pid else self
+        replaced = pid and self.pid > 0 and pid != self.pid
+        return replace(self, pid=pid or UNSEEN, crashes=self.crashes + bool(replaced))
 
     @property
     def pause(self) -> float:
@@ -56,6 +52,8 @@ class Record:
     """Seconds since the epoch; set when the fleet is to end."""
     removed: bool = False
     """The gateway has been told to forget the fleet."""
+    supervisor: int = 0
+    """Process id of the supervisor at the last look."""
 
     @property
     def serving(self) -> tuple[Instance, ...]:
@@ -85,6 +83,13 @@ class Record:
                 instances[back] = replace(instances[back], draining_since=None)
         return replace(self, fleet=fleet, instances=tuple(instances), stopping_since=None, removed=False)
 
+    def under(self, supervisor: int) -> Self:
+        """The record at a look under this supervisor; one that was restarted replaced every process itself."""
+        if supervisor == self.supervisor:
+            return self
+        fresh = tuple(replace(one, pid=UNSEEN) for one in self.instances)
+        return replace(self, supervisor=supervisor, instances=fresh)
+
     def without(self, port: int) -> Self:
         """The record after an instance is gone."""
         return replace(self, instances=tuple(one for one in self.instances if one.port != port))
@@ -109,6 +114,7 @@ class Record:
             instances=tuple(Instance(**one) for one in content["instances"]),
             stopping_since=content["stopping_since"],
             removed=content["removed"],
+            supervisor=content.get("supervisor", 0),
         )
 
 

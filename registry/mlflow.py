@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from registry.errors import NotFound, Permanent
+from registry.errors import NotFound, Permanent, Unreachable
 from registry.port import STATUS, Candidate, ModelVersion
 from registry.rest import Refusal, Rest
 
@@ -68,14 +68,25 @@ class MlflowRegistry:
             self._rest.send("PATCH", "model-versions/update", {**subject, "description": description})
         for key, value in tags.items():
             if value is not None:
-                body = {**subject, "key": key, "value": value}
-                self._rest.send("POST", "model-versions/set-tag", body)
+                self._set_tag({**subject, "key": key, "value": value})
                 continue
             try:
                 self._rest.send("DELETE", "model-versions/delete-tag", {**subject, "key": key})
             except NotFound:
                 if key == STATUS:
                     raise
+
+    def _set_tag(self, body: Mapping[str, str]) -> None:
+        """Set one tag; two writers that set a new one at the same moment collide in MLflow's database."""
+        for _ in range(5):
+            try:
+                self._rest.send("POST", "model-versions/set-tag", body)
+            except Refusal as refusal:
+                if not any(sign in str(refusal) for sign in ("UNIQUE constraint", "duplicate key")):
+                    raise
+            else:
+                return
+        raise Unreachable("MLflow's database stays busy with the same tag; look at its log")
 
     def set_alias(self, model: str, alias: str, version: str | None) -> None:
         """Point an alias at a version; None removes it."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 REPORT, PAGE = "validation.json", "validation.html"
+_POSITION = "seaway_position"
 _SEVERITIES = ("info", "warning", "critical")
 
 
@@ -120,14 +121,33 @@ def check(table: pl.DataFrame, suite: Mapping[str, Any]) -> tuple[Check, ...]:
         batch_parameters={"dataframe": table.to_pandas()}
     )
     try:
-        found = batch.validate(ExpectationSuite(**suite), result_format="SUMMARY")
+        found = batch.validate(ExpectationSuite(**_numbered(suite)), result_format="SUMMARY").results
     except Exception as error:
         raise ValidationBroken(f"validate.suite: the suite cannot be used: {_first_line(error)}") from error
-    if broken := [told for one in found.results if (told := _exception(one.exception_info))]:
+    if broken := [told for one in found if (told := _exception(one.exception_info))]:
         raise ValidationBroken(
             f"validate.suite: {len(broken)} expectations could not be checked: {broken[0]}"
         )
-    return tuple(_check(one) for one in found.results)
+    by_position = {one.expectation_config.meta[_POSITION]: one for one in found}
+    for position, one in enumerate(suite["expectations"]):
+        if position not in by_position:
+            raise ValidationBroken(
+                f"validate.suite: {one['type']} does not exist or does not take these arguments; correct the suite"
+            )
+    return tuple(_check(by_position[position]) for position in sorted(by_position))
+
+
+def _numbered(suite: Mapping[str, Any]) -> dict[str, Any]:
+    """The suite with every expectation's position in its notes.
+
+    Great Expectations answers in an order of its own and leaves out, with no more than a log line, what it
+    does not know.
+    """
+    numbered = [
+        {**one, "meta": {**(one.get("meta") or {}), _POSITION: position}}
+        for position, one in enumerate(suite["expectations"])
+    ]
+    return {**suite, "expectations": numbered}
 
 
 def draft_suite(table: pl.DataFrame, name: str) -> dict[str, Any]:

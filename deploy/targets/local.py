@@ -176,10 +176,11 @@ class LocalTarget:
                 self._supervisor.start(program.name)
 
     def _look(self, record: Record, states: dict[str, ProcessState]) -> Record:
-        looked = record
-        for instance in record.instances:
+        pidfile = self._home / "supervisor" / "supervisord.pid"
+        looked = record.under(int(pidfile.read_text()) if pidfile.exists() else 0)
+        for instance in looked.instances:
             if state := states.get(f"{record.fleet.id}.{instance.port}"):
-                looked = looked.with_instance(instance.looked_at(state.state, state.pid, state.exit_status))
+                looked = looked.with_instance(instance.looked_at(state.state, state.pid))
         if looked != record:
             self._save(looked)
         return looked

@@ -31,13 +31,21 @@ class Built:
         loaded = load(EXAMPLE / f"{name}.yaml")
         self.project, self.folder = loaded.project, loaded.folder
         gate.check(self.project)
-        raw = run_step("fetch", f"{name}-raw", runs, lambda out: process.fetch(self.project.data, self.folder, out))
+        raw = run_step(
+            "fetch", f"{name}-raw", runs, lambda out: process.fetch(self.project.data, self.folder, out)
+        )
         channels = {one: raw.folder / one for one in self.project.data.channels}
         self.table = run_step(
-            "process", f"{name}-table", runs, lambda out: process.run(self.project, self.folder, channels, out)
+            "process",
+            f"{name}-table",
+            runs,
+            lambda out: process.run(self.project, self.folder, channels, out),
         )
         self.model = run_step(
-            "train", f"{name}-model", runs, lambda out: train.run(self.project, self.folder, self.table.folder, out)
+            "train",
+            f"{name}-model",
+            runs,
+            lambda out: train.run(self.project, self.folder, self.table.folder, out),
         )
         self.evaluation = run_step(
             "evaluate",
@@ -147,7 +155,7 @@ def test_the_severity_decides(tmp_path: Path, fail_on: str, passed: bool) -> Non
     ("expectation", "says"),
     [
         ({"type": "expect_column_values_to_be_null", "kwargs": {"column": "w"}}, "the table has no column w"),
-        ({"type": "expect_the_moon", "kwargs": {}}, "the suite cannot be used"),
+        ({"type": "expect_the_moon", "kwargs": {}}, "expect_the_moon does not exist"),
         ({"type": "expect_column_values_to_be_between", "kwargs": {"column": "t", "max_value": 3}}, "could not be checked"),
     ],
 )  # fmt: skip

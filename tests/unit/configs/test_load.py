@@ -59,7 +59,9 @@ def test_all_problems_come_together_in_order() -> None:
     text = SMALL.replace("target: y", "traget: y").replace("bake: 10m", "bake: 10")
     found = problems(text)
     assert [problem.key for problem in found] == [
-        "data.target", "data.traget", "production.rollout.strategy[0].bake"
+        "data.target",
+        "data.traget",
+        "production.rollout.strategy[0].bake",
     ]
     assert "is required" in found[0].message
     assert found[0].line == 3
@@ -91,7 +93,8 @@ def test_text_that_is_no_project_is_one_error(text: str, says: str) -> None:
 
 def test_scalars_mean_what_they_look_like() -> None:
     text = SMALL.replace(
-        "LogisticRegression}", "LogisticRegression, hyperparameters: {a: no, b: 010, c: 2013-01-01, d: 1e-3, e: ~}}"
+        "LogisticRegression}",
+        "LogisticRegression, hyperparameters: {a: no, b: 010, c: 2013-01-01, d: 1e-3, e: ~}}",
     )
     assert parse(text).train.hyperparameters == {"a": "no", "b": 10, "c": "2013-01-01", "d": 0.001, "e": None}
 
@@ -125,7 +128,11 @@ def test_examples_load_and_dump_back(file: Path) -> None:
     parameters=st.dictionaries(
         st.text(max_size=8),
         st.recursive(
-            st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(-1e6, 1e6) | st.text(max_size=8),
+            st.none()
+            | st.booleans()
+            | st.integers(-(10**9), 10**9)
+            | st.floats(-1e6, 1e6)
+            | st.text(max_size=8),
             lambda inner: st.lists(inner, max_size=3),
             max_leaves=5,
         ),
@@ -138,7 +145,8 @@ def test_dump_reads_back_to_an_equal_project(weights, milliseconds, hundredths, 
     data["process"]["parameters"] = parameters
     data["evaluate"]["holdout"] = f"{hundredths / 100:.2f}%"
     data["production"]["rollout"]["strategy"] = [
-        {"type": "canary", "weights": weights, "bake": f"{milliseconds}ms"}, {"type": "all_at_once"}
+        {"type": "canary", "weights": weights, "bake": f"{milliseconds}ms"},
+        {"type": "all_at_once"},
     ]
     project = parse(json.dumps(data))
     assert parse(json.dumps(dump(project))) == project

@@ -17,7 +17,9 @@ def project(folder: Path, text: str, name: str = "features") -> Path:
 
 def test_two_projects_with_the_same_module_name_do_not_meet(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        folder = project(tmp_path / name, f"def f():\n    import features\n    return {name!r}, features.__file__\n")
+        folder = project(
+            tmp_path / name, f"def f():\n    import features\n    return {name!r}, features.__file__\n"
+        )
         with project_code(folder):
             assert call("features:f", "k") == (name, str(folder / "features.py"))
     assert "features" not in sys.modules
@@ -52,7 +54,9 @@ def test_a_folder_of_data_hides_no_installed_package(tmp_path: Path) -> None:
     ],
 )
 def test_errors_name_the_key_and_the_cure(tmp_path: Path, dotted: str, says: str) -> None:
-    folder = project(tmp_path / "p", "number = 3\ndef table(channels):\n    return 1\ndef breaks(**_):\n    return 1 / 0\n")
+    folder = project(
+        tmp_path / "p", "number = 3\ndef table(channels):\n    return 1\ndef breaks(**_):\n    return 1 / 0\n"
+    )
     project(folder, "def (", "broken")
     with project_code(folder), pytest.raises(CodeFailed, match=f"process.function: .*{says}"):
         call(dotted, "process.function", month=3)

@@ -17,7 +17,13 @@ def rows_of(count: int = 800, seed: int = 3) -> pl.DataFrame:
     x = random.normal(size=count)
     group = np.where(random.random(count) < 0.98, random.choice(["a", "b"], count), "rare")
     return pl.DataFrame(
-        {"x": x, "z": -x, "c": group, "y": (x + random.normal(size=count) > 0).astype(int), "when": np.arange(count)}
+        {
+            "x": x,
+            "z": -x,
+            "c": group,
+            "y": (x + random.normal(size=count) > 0).astype(int),
+            "when": np.arange(count),
+        }
     )
 
 
@@ -85,7 +91,9 @@ def test_shapes(report) -> None:
     curve = report["roc"]
     assert (curve["fpr"][0], curve["tpr"][-1]) == (0.0, 1.0)
     assert curve["tpr"] == sorted(curve["tpr"])
-    assert np.trapezoid(curve["tpr"], curve["fpr"]) == pytest.approx(report["metrics"]["roc_auc"]["value"], abs=0.01)
+    assert np.trapezoid(curve["tpr"], curve["fpr"]) == pytest.approx(
+        report["metrics"]["roc_auc"]["value"], abs=0.01
+    )
 
 
 def test_a_metric_of_one_class_is_none_not_a_crash(project) -> None:

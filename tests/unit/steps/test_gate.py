@@ -59,7 +59,9 @@ def test_without_a_champion_the_comparison_passes() -> None:
 
 
 def test_every_condition_of_a_threshold_counts() -> None:
-    results = gate.decide([Threshold(metric="roc_auc", min=0.8, max=0.85, not_worse_than="champion")], report())
+    results = gate.decide(
+        [Threshold(metric="roc_auc", min=0.8, max=0.85, not_worse_than="champion")], report()
+    )
     assert [result.passed for result in results] == [True, False, False]
     assert not gate.passed(results)
 

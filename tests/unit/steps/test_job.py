@@ -97,7 +97,9 @@ def test_of_two_equal_runs_that_race_the_first_stays(tmp_path: Path) -> None:
 
 
 def test_prune_keeps_the_latest_and_living_runs(tmp_path: Path) -> None:
-    folders = [job.run_step("fit", job.key("fit", {"n": n}, {}, ""), tmp_path, write).folder for n in range(4)]
+    folders = [
+        job.run_step("fit", job.key("fit", {"n": n}, {}, ""), tmp_path, write).folder for n in range(4)
+    ]
     for age, folder in enumerate(folders):
         os.utime(folder, (age, age))
     (tmp_path / ".unfinished-crashed").mkdir()

@@ -13,7 +13,13 @@ from steps import process
 from steps import table as tables
 from steps.errors import DataRefused
 
-GOOD = {"x": [1, None, 3], "z": [0.5, float("nan"), 2.0], "c": ["a", None, "b"], "y": [0, 1, 1], "when": [3, 1, 2]}
+GOOD = {
+    "x": [1, None, 3],
+    "z": [0.5, float("nan"), 2.0],
+    "c": ["a", None, "b"],
+    "y": [0, 1, 1],
+    "when": [3, 1, 2],
+}
 
 
 def frame(**columns):
@@ -65,7 +71,9 @@ def test_booleans_and_texts_are_classes(project) -> None:
     assert process.summary(text, project())["classes"] == {"n": 1, "p": 2}
 
 
-@pytest.mark.parametrize("kind", [pl.DataFrame, lambda data: pl.DataFrame(data).lazy(), pd.DataFrame, pa.table])
+@pytest.mark.parametrize(
+    "kind", [pl.DataFrame, lambda data: pl.DataFrame(data).lazy(), pd.DataFrame, pa.table]
+)
 def test_frames_of_all_kinds(kind) -> None:
     made = process.frame_of(kind({"a": [1, 2], "b": ["x", "y"]}), "k")
     assert made.to_dict(as_series=False) == {"a": [1, 2], "b": ["x", "y"]}
@@ -77,7 +85,9 @@ def test_other_answers_are_refused() -> None:
 
 
 def test_fetch_reads_files_and_functions(tmp_path: Path, project) -> None:
-    (tmp_path / "features.py").write_text("import polars as pl\ndef rows(n):\n    return pl.DataFrame({'a': range(n)})\n")
+    (tmp_path / "features.py").write_text(
+        "import polars as pl\ndef rows(n):\n    return pl.DataFrame({'a': range(n)})\n"
+    )
     (tmp_path / "parts").mkdir()
     pl.DataFrame({"a": [1, 2]}).write_csv(tmp_path / "parts" / "one.csv")
     pl.DataFrame({"a": [3]}).write_parquet(tmp_path / "parts" / "two.parquet")
@@ -90,7 +100,9 @@ def test_fetch_reads_files_and_functions(tmp_path: Path, project) -> None:
     assert again == found
 
 
-@pytest.mark.parametrize(("source", "says"), [("no.csv", "there is no no.csv"), ("empty", "empty holds no .csv or")])
+@pytest.mark.parametrize(
+    ("source", "says"), [("no.csv", "there is no no.csv"), ("empty", "empty holds no .csv or")]
+)
 def test_sources_that_are_not_there(tmp_path: Path, project, source: str, says: str) -> None:
     (tmp_path / "empty").mkdir()
     data = project(data__channels={"rows": {"source": source}}).data
@@ -115,7 +127,10 @@ def test_run_writes_the_table(tmp_path: Path, project) -> None:
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(times=st.lists(st.integers(0, 8), min_size=2, max_size=40), share=st.sampled_from(["5%", "20%", "50%", "90%"]))
+@given(
+    times=st.lists(st.integers(0, 8), min_size=2, max_size=40),
+    share=st.sampled_from(["5%", "20%", "50%", "90%"]),
+)
 def test_the_split_is_ordered_complete_and_ties_stay_together(project, times, share) -> None:
     table = pl.DataFrame({"when": times, "row": range(len(times))})
     setting = project(evaluate__holdout=share)

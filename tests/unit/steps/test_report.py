@@ -19,7 +19,9 @@ def found():
     from configs.load import parse
 
     setting = parse(__import__("json").dumps(module.BINARY))
-    return evaluate.report(module.rows_of(), setting, [0, 1], module.good, evaluate.Champion("7", module.poor))
+    return evaluate.report(
+        module.rows_of(), setting, [0, 1], module.good, evaluate.Champion("7", module.poor)
+    )
 
 
 def test_every_chart_is_a_png_and_equal_reports_give_equal_charts(tmp_path: Path, found) -> None:
@@ -58,9 +60,16 @@ def test_a_sheet_without_champion(project) -> None:
 def test_the_page_loads_nothing_and_escapes_what_it_shows() -> None:
     check = {"expectation": "expect_column_values_to_be_in_set", "column": "<b>", "expected": "value_set ['<i>']",
              "severity": "critical", "passed": False, "observed": "3 rows", "unexpected": 3}  # fmt: skip
-    facts = {"suite": "s", "passed": False, "rows": 5, "fail_on": "critical", "checks": [check], "failures": [check]}
+    facts = {
+        "suite": "s",
+        "passed": False,
+        "rows": 5,
+        "fail_on": "critical",
+        "checks": [check],
+        "failures": [check],
+    }
     page = validation_page.render(facts)
-    assert "<b>" not in page.replace('<b class', "")
+    assert "<b>" not in page.replace("<b class", "")
     assert "&lt;i&gt;" in page
     assert "http" not in page
     assert "does not meet" in page

@@ -90,11 +90,17 @@ def test_loss_curves_are_found(project) -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"estimator": "sklearn.ensemble.HistGradientBoostingClasifier"}, "train.estimator: .* did you mean HistGrad"),
+        (
+            {"estimator": "sklearn.ensemble.HistGradientBoostingClasifier"},
+            "train.estimator: .* did you mean HistGrad",
+        ),
         ({"estimator": "lightgbn.Model"}, "there is no module 'lightgbn'"),
         ({"estimator": "sklearn.utils.resample"}, "is not a class"),
         ({"estimator": "sklearn.svm.LinearSVC"}, "gives no probabilities"),
-        ({"estimator": "sklearn.tree.DecisionTreeClassifier", "task": "regression"}, "is a classifier; set train.task"),
+        (
+            {"estimator": "sklearn.tree.DecisionTreeClassifier", "task": "regression"},
+            "is a classifier; set train.task",
+        ),
         ({"estimator": "sklearn.preprocessing.OrdinalEncoder"}, "is no scikit-learn estimator"),
         (
             {"estimator": "sklearn.tree.DecisionTreeClassifier", "hyperparameters": {"max_dept": 3}},
@@ -114,7 +120,8 @@ def test_failures_name_the_key(project, settings, says) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "says"), [("['x', 'w']", "w is not among data.features"), ("lambda frame: [0]", "list the columns by name")]
+    ("columns", "says"),
+    [("['x', 'w']", "w is not among data.features"), ("lambda frame: [0]", "list the columns by name")],
 )
 def test_columns_a_function_cannot_have(tmp_path: Path, project, columns, says) -> None:
     from steps.code import project_code
