@@ -278,7 +278,10 @@ def _cluster(fleet: str, folder: PurePath) -> dict[str, Any]:
         },
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "common_lb_config": {
+            "healthy_panic_threshold": {"value": 0},
+            "update_merge_window": "0s",  # by default workers learn of health and drains up to 1 s late
+        },
         "ignore_health_on_host_removal": True,
         "circuit_breakers": {"thresholds": [limits]},
         "health_checks": [_health_check()],

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
@@ -95,7 +95,7 @@ def _making(wiring: Wiring, file: Path, from_step: str, *, force: bool) -> Makin
 
 
 @task(name="process", **_RETRY)
-def process_data(making: Making) -> Any:
+def process_data(making: Making) -> StepResult:
     """Channels to one table."""
     done = making.process()
     facts = done.output
@@ -107,7 +107,7 @@ def process_data(making: Making) -> Any:
 
 
 @task(name="validate", **_RETRY)
-def validate_data(making: Making, processed: StepResult) -> Any:
+def validate_data(making: Making, processed: StepResult) -> StepResult:
     """The table against the project's Great Expectations suite."""
     done = making.validate(processed)
     found = done.output
@@ -126,7 +126,7 @@ def validate_data(making: Making, processed: StepResult) -> Any:
 
 
 @task(name="train", **_RETRY)
-def train_model(making: Making, processed: StepResult) -> Any:
+def train_model(making: Making, processed: StepResult) -> StepResult:
     """Fit on all but the hold-out."""
     done = making.train(processed)
     facts = done.output
@@ -152,7 +152,7 @@ def champion_package(wiring: Wiring, making: Making) -> tuple[str, str, Path] | 
 @task(name="evaluate", **_RETRY)
 def evaluate_model(
     making: Making, processed: StepResult, trained: StepResult, champion: tuple[str, str, Path] | None
-) -> Any:
+) -> StepResult:
     """Metrics with intervals on the hold-out, against the champion on the same rows."""
     done = making.evaluate(processed, trained, champion)
     found = done.output
@@ -203,7 +203,7 @@ def decide_gates(making: Making, evaluated: StepResult) -> tuple[gate.GateResult
 
 
 @task(name="package", **_RETRY)
-def package_model(making: Making, processed: StepResult, trained: StepResult) -> Any:
+def package_model(making: Making, processed: StepResult, trained: StepResult) -> StepResult:
     """`model.tar.gz` with recorded predictions and the parity of the compiled model."""
     done = making.package(processed, trained)
     facts = done.output
@@ -318,10 +318,11 @@ def _run_report(
     )
 
 
-def _finished(done: StepResult, sentence: str) -> Any:
-    """The result, as a state that says whether anything was done."""
+def _finished(done: StepResult, sentence: str) -> StepResult:
+    """The result; when nothing was done, in a state that says so, whose data Prefect hands on."""
     if not done.cached:
         get_run_logger().info("%s (%.1f s)", sentence, done.seconds)
         return done
     get_run_logger().info("nothing changed: %s", sentence)
-    return Completed(name="Cached", message=f"nothing changed: {sentence}", data=done)
+    cached: State[Any] = Completed(name="Cached", message=f"nothing changed: {sentence}", data=done)
+    return cast("StepResult", cached)

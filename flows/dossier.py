@@ -25,7 +25,7 @@ PROJECT = "evidence/project.json"
 
 @dataclass(frozen=True, slots=True)
 class Dossier:
-    """One approved version: what it is, how it was approved, what its project file says, where its bytes are."""
+    """One approved version: what it is, how it was approved, its project file, where its bytes are."""
 
     version: ModelVersion
     approval: Entry

@@ -1,7 +1,7 @@
 """The build's steps tied together by content keys; plain functions, usable without Prefect.
 
-Each step reads folders of earlier steps and writes its own (`steps.job`). Its key is made of the digests of its
-inputs, its part of the project file and the code that runs, so nothing that did not change runs again.
+Each step reads folders of earlier steps and writes its own (`steps.job`). Its key is made of the digests of
+its inputs, its part of the project file and the code that runs: what did not change does not run again.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Making:
     def evaluate(
         self, processed: StepResult, trained: StepResult, champion: tuple[str, str, Path] | None
     ) -> StepResult:
-        """Metrics on the hold-out, paired with the champion `(name, digest, unpacked package)`; with charts."""
+        """Metrics and charts on the hold-out, paired with the champion `(name, digest, unpacked package)`."""
         inputs = {"model": self.model_digest(trained), "champion": champion[1] if champion else ""}
 
         def body(out: Path) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class Making:
         return self._run("package", self._key("package", sections, inputs, pack, compiling), body)
 
     def model_digest(self, trained: StepResult) -> str:
-        """What identifies a trained model: the key of its step, since skops files differ from save to save."""
+        """What identifies a trained model: its step's key, since skops files differ from save to save."""
         return trained.folder.name
 
     def _run(self, name: str, step_key: str, body: Any) -> StepResult:

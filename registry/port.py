@@ -40,7 +40,7 @@ class ModelRegistry(Protocol):
     """MLflow in production, memory in tests."""
 
     def register(self, candidate: Candidate) -> ModelVersion:
-        """Add a version; a second call with the same `digest` tag and run id returns the first one's version."""
+        """Add a version; the same `digest` tag and run id again give the version that is there."""
         ...
 
     def versions(self, model: str | None = None) -> tuple[ModelVersion, ...]:

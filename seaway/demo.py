@@ -182,9 +182,9 @@ class Demo:
                     "why": rollout.state.reason,
                     "answers": len(mine),
                     "failed": sum(not a.good for a in mine),
-                    "exposed while judged": rollout.case.errors.n_c,
-                    "seconds to detect": detect,
-                    "seconds to restore": restore,
+                    "exposed": rollout.case.errors.n_c,
+                    "detected (s)": detect,
+                    "restored (s)": restore,
                 }
             )
         self._judge(rollouts, traffic)

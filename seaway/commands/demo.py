@@ -85,11 +85,17 @@ def _close(story: Story, platform: Platform, seconds: float, memory: float, *, a
             }
         )
         return
-    rows = [{k: f"{v:.1f}" if isinstance(v, float) else v for k, v in row.items()} for row in story.rows]
-    show("\nthe three versions", rows, as_json=False)
+    figures = [{k: _figure(v) for k, v in row.items() if k != "why"} for row in story.rows]
+    show("the three versions", figures, as_json=False)
+    for row in story.rows:
+        Console(highlight=False).print(f"[dim]version {row['version']}: {row['why']}[/]")
     show(
         "claims",
         [{"holds": "yes" if held else "NO", "claim": text} for text, held in story.claims],
         as_json=False,
     )
     Console(highlight=False).print(f"{seconds:.0f} s in all, {memory:.0f} MiB at the end")
+
+
+def _figure(value: Any) -> Any:
+    return f"{value:.1f}" if isinstance(value, float) else value

@@ -147,7 +147,7 @@ def test_two_at_once(home, supervisor):
             mine.launch()
             for name in ("shared", f"own{number}"):
                 mine.apply(program(home, name))
-        except Exception as error:  # noqa: BLE001 - shown by the assertion
+        except Exception as error:
             errors.append(error)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]

@@ -113,7 +113,7 @@ def test_a_wrong_manifest_names_its_entry(old: bytes, new: bytes, words: str) ->
 
 
 @pytest.mark.parametrize("permitted", [True, False])
-def test_pickle_needs_both_permissions(tmp_path: Path, permitted: bool) -> None:  # noqa: FBT001
+def test_pickle_needs_both_permissions(tmp_path: Path, permitted: bool) -> None:
     manifest = replace(MANIFEST, runtime="pickle", allow_pickle=permitted)
     (tmp_path / package.MANIFEST).write_bytes(manifest.to_json())
     with pytest.raises(ModelRefused, match="pickle"):

@@ -97,7 +97,7 @@ def test_a_canonical_file_loads_to_an_equal_model() -> None:
 class Shifted(DecisionTreeRegressor):
     """An estimator of somebody else's package."""
 
-    def predict(self, X: Any, check_input: bool = True) -> Any:  # noqa: FBT001, FBT002
+    def predict(self, X: Any, check_input: bool = True) -> Any:
         return super().predict(X, check_input) + 1
 
 
