@@ -84,7 +84,7 @@ class Record:
         return replace(self, fleet=fleet, instances=tuple(instances), stopping_since=None, removed=False)
 
     def under(self, supervisor: int) -> Self:
-        """The record at a look under this supervisor; one that was restarted replaced every process itself."""
+        """The record at a look under this supervisor; one that restarted replaced every process."""
         if supervisor == self.supervisor:
             return self
         fresh = tuple(replace(one, pid=UNSEEN) for one in self.instances)

@@ -24,6 +24,7 @@ from deploy.port import Counters, Fleet
 from deploy.release import Release, Request
 from deploy.rollout import Phase, State, begin
 from monitoring.alarms import Sample
+from registry.tables import READ
 
 T = TypeVar("T")
 
@@ -134,28 +135,12 @@ def _value(kind: type[T], text: str) -> T:
     return value
 
 
-def open_engine(url: str) -> sa.Engine:
-    """An engine for a store address; SQLite gets write-ahead logging and waits for locks."""
-    if url.startswith("postgresql://"):
-        url = url.replace("postgresql://", "postgresql+psycopg://", 1)
-    engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _prepare_sqlite)
-        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # we begin transactions ourselves, see open_engine
-    for pragma in ("journal_mode=WAL", "busy_timeout=15000", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
 class Store:
     """Endpoints, rollouts, samples and events."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._reading = engine.execution_options(**READ)
 
     def create(self) -> None:
         """Make the tables that do not exist yet."""
@@ -246,24 +231,24 @@ class Store:
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Every endpoint, by name."""
-        with self._engine.connect() as db:
+        with self._reading.connect() as db:
             rows = db.execute(sa.select(_endpoints).order_by(_endpoints.c.name)).all()
         return tuple(found for row in rows if (found := _endpoint(row)))
 
     def endpoint(self, name: str) -> Endpoint | None:
         """One endpoint, or None."""
-        with self._engine.connect() as db:
+        with self._reading.connect() as db:
             return _endpoint(db.execute(sa.select(_endpoints).where(_endpoints.c.name == name)).first())
 
     def active(self, endpoint: str) -> Rollout | None:
         """The rollout that runs on an endpoint, or None."""
-        with self._engine.connect() as db:
+        with self._reading.connect() as db:
             row = db.execute(sa.select(_rollouts).where(_rollouts.c.active == endpoint)).first()
         return _rollout(row) if row else None
 
     def rollout(self, rollout_id: str) -> Rollout | None:
         """One rollout by id, or None."""
-        with self._engine.connect() as db:
+        with self._reading.connect() as db:
             row = db.execute(sa.select(_rollouts).where(_rollouts.c.id == rollout_id)).first()
         return _rollout(row) if row else None
 
@@ -272,29 +257,29 @@ class Store:
         query = sa.select(_rollouts).order_by(_rollouts.c.seq.desc()).limit(last)
         if endpoint:
             query = query.where(_rollouts.c.endpoint == endpoint)
-        with self._engine.connect() as db:
+        with self._reading.connect() as db:
             return tuple(_rollout(row) for row in db.execute(query))
 
     def unannounced(self) -> tuple[Rollout, ...]:
         """Rollouts that ended and of which the registry does not know yet, oldest first."""
         query = sa.select(_rollouts).where(_rollouts.c.active.is_(None), sa.not_(_rollouts.c.announced))
-        with self._engine.connect() as db:
+        with self._reading.connect() as db:
             return tuple(_rollout(row) for row in db.execute(query.order_by(_rollouts.c.seq)))
 
     def retiring(self) -> tuple[Fleet, ...]:
         """Fleets that nobody wants any more and that still have to be stopped."""
-        with self._engine.connect() as db:
+        with self._reading.connect() as db:
             return tuple(_value(Fleet, text) for text in db.scalars(sa.select(_retiring.c.data)))
 
     def samples(self, fleet: str, since: datetime) -> tuple[Sample, ...]:
         """What a fleet answered since a moment, oldest first."""
         query = sa.select(_samples.c.data).where(_samples.c.fleet == fleet, _samples.c.at > since.timestamp())
-        with self._engine.connect() as db:
+        with self._reading.connect() as db:
             return tuple(_value(Sample, text) for text in db.scalars(query.order_by(_samples.c.at)))
 
     def counters(self, fleet: str) -> Counters | None:
         """The totals at the last look."""
-        with self._engine.connect() as db:
+        with self._reading.connect() as db:
             text = db.scalar(sa.select(_counters.c.data).where(_counters.c.fleet == fleet))
         return _value(Counters, text) if text else None
 
@@ -307,7 +292,7 @@ class Store:
             query = query.where(_events.c.endpoint == endpoint)
         if rollout:
             query = query.where(_events.c.rollout == rollout)
-        with self._engine.connect() as db:
+        with self._reading.connect() as db:
             rows = db.execute(query).all()
         return tuple(_event(row) for row in reversed(rows))
 
@@ -445,4 +430,4 @@ def archives(home: Path) -> Path:
     return home / "archives"
 
 
-__all__ = ["Endpoint", "Event", "Phase", "Rollout", "Store", "Writer", "archives", "open_engine"]
+__all__ = ["Endpoint", "Event", "Phase", "Rollout", "Store", "Writer", "archives"]

@@ -267,6 +267,7 @@ def _log_and_register(
         "git_commit": origin.git_commit(making.loaded.folder),
         "lock_hash": origin.lock_hash(making.loaded.folder),
     }
+    wiring.log_in()
     run_id = tracking.log_run(url, _run_report(making, steps, tags, folder))
     sheet = report.decision_sheet(
         f"{project.model}: {project.description or project.name}",

@@ -13,14 +13,15 @@ from sqlalchemy import Engine
 from configs.settings import Settings
 from deploy.controller import Controller
 from deploy.port import Target
-from deploy.store import Store, archives, open_engine
+from deploy.store import Store, archives
 from flows.trigger import Trigger
 from registry.approvals import Desk
 from registry.evidence import Shelf
 from registry.gestures import Gestures
 from registry.ledger import Ledger
 from registry.mlflow import MlflowRegistry
-from registry.tables import create_tables
+from registry.server import SERVICE_USER
+from registry.tables import create_tables, open_store
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Wiring:
     @cached_property
     def engine(self) -> Engine:
         """Seaway's database, its tables made."""
-        engine = open_engine(self.settings.store)
+        engine = open_store(self.settings.store)
         Store(engine).create()
         create_tables(engine)
         return engine
@@ -50,7 +51,12 @@ class Wiring:
     @property
     def registry_login(self) -> tuple[str, str] | None:
         """User and password of Seaway itself at the registry; None without --auth."""
-        return ("seaway", self.settings.secret("mlflow_service")) if self.settings.auth else None
+        return (SERVICE_USER, self.settings.secret("mlflow_admin")) if self.settings.auth else None
+
+    def log_in(self) -> None:
+        """Give this process the registry's login, where the MLflow library looks for it."""
+        if login := self.registry_login:
+            os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = login
 
     @cached_property
     def desk(self) -> Desk:

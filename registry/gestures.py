@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, insert, select, update
 
 from registry.entry import moment, stamp
-from registry.tables import gestures
+from registry.tables import READ, gestures
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -90,7 +90,7 @@ class Gestures:
             query = query.where(gestures.c.model == model)
         if version is not None:
             query = query.where(gestures.c.version == version)
-        with self._engine.connect() as connection:
+        with self._engine.execution_options(**READ).connect() as connection:
             return [
                 Gesture(**{**row._mapping, "at": moment(row.at)})  # noqa: SLF001  (SQLAlchemy's documented name)
                 for row in connection.execute(query)

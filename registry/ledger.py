@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from registry.entry import GENESIS, Entry, Kind, canonical, digest, moment, seal, stamp
 from registry.errors import Conflict, LedgerDamaged, Unreachable
-from registry.tables import ledger
+from registry.tables import READ, ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ class Ledger:
             query = query.where(ledger.c.model == model)
         if version is not None:
             query = query.where(ledger.c.version == version)
-        with self._engine.connect() as connection:
+        with self._engine.execution_options(**READ).connect() as connection:
             return [_entry(row) for row in connection.execute(query)]
 
     def verify(self, head: str | None = None) -> int:
@@ -70,7 +70,7 @@ class Ledger:
             registry.errors.LedgerDamaged: names the first row that does not hold.
         """
         previous, place, seen = GENESIS, 0, head is None
-        with self._engine.connect() as connection:
+        with self._engine.execution_options(**READ).connect() as connection:
             for row in _rows(connection):
                 place += 1
                 previous = _checked(row, place, previous)

@@ -76,12 +76,25 @@ _LOCK = 0x5EA3A7
 """Any number; processes that create tables at once take turns on it."""
 
 
+READ = {"seaway_reads": True}
+"""Execution option of connections that only read: on SQLite they take no write lock."""
+
+
 def open_store(url: str) -> Engine:
-    """An engine for Seaway's store; SQLite in WAL mode, waiting up to ten seconds for other writers."""
+    """An engine for a store's address: SQLite writes ahead and waits for locks, PostgreSQL speaks psycopg 3."""
+    if url.startswith(("postgresql://", "postgres://")):
+        url = "postgresql+psycopg://" + url.partition("://")[2]
     engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _tune_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Take the write lock at once: a reader that turns writer would fail instead of waiting."""
+    reads = connection.get_execution_options().get("seaway_reads")
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def create_tables(engine: Engine) -> None:
@@ -122,6 +135,6 @@ def _protect(connection: Connection) -> None:
 
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA busy_timeout=10000")
-    connection.execute("PRAGMA synchronous=FULL")
+    connection.isolation_level = None  # transactions are begun by `_begin_sqlite`
+    for pragma in ("journal_mode=WAL", "busy_timeout=15000", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")

@@ -27,7 +27,7 @@ from flows.approvals import Approvals
 from flows.artifacts import rollout_sentence
 from flows.wiring import Wiring, connect
 from registry.deliveries import Deliveries
-from registry.errors import RegistryError
+from registry.errors import LedgerDamaged, RegistryError
 from registry.webhook import DeliveryRefused, ensure_webhook, verify
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ class Loops:
             self._stop.wait(max(0.0, TICK - (time.monotonic() - began)))
 
     def _registry(self) -> None:
+        if not self._ledger_holds():
+            return
         approvals, hooked = Approvals(self._wiring), False
         while not self._stop.is_set():
             self._wake.clear()
@@ -112,6 +114,16 @@ class Loops:
             except Exception:
                 log.exception("a look at the registry failed; looking again")
             self._wake.wait(pause)
+
+    def _ledger_holds(self) -> bool:
+        """Nothing is deployed on the word of a ledger that somebody has changed; endpoints go on serving."""
+        try:
+            count = self._wiring.desk.ledger.verify()
+        except LedgerDamaged as damage:
+            log.critical("no approval is acted on until the ledger is restored from a backup: %s", damage)
+            return False
+        log.info("the ledger's %d entries form an intact chain", count)
+        return True
 
     def _hook(self) -> bool:
         """Make MLflow call us; only a hint, so that a failure costs seconds and nothing else."""

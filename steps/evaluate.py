@@ -76,10 +76,12 @@ def model_score(model: Any, project: Project) -> Score:
     task, features = project.train.task, project.data.features
 
     def score(rows: pl.DataFrame) -> Floats:
+        from threadpoolctl import threadpool_limits
+
         seen = tables.matrix(rows, features)
-        if task == "regression":
-            return np.asarray(model.predict(seen), dtype=np.float64)
-        given = np.asarray(model.predict_proba(seen), dtype=np.float64)
+        with threadpool_limits(limits=1):
+            given = model.predict(seen) if task == "regression" else model.predict_proba(seen)
+        given = np.asarray(given, dtype=np.float64)
         return given[:, 1] if task == "binary" else given
 
     return score

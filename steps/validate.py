@@ -132,7 +132,8 @@ def check(table: pl.DataFrame, suite: Mapping[str, Any]) -> tuple[Check, ...]:
     for position, one in enumerate(suite["expectations"]):
         if position not in by_position:
             raise ValidationBroken(
-                f"validate.suite: {one['type']} does not exist or does not take these arguments; correct the suite"
+                f"validate.suite: {one['type']} does not exist or does not take these arguments; "
+                "correct the suite"
             )
     return tuple(_check(by_position[position]) for position in sorted(by_position))
 

@@ -6,13 +6,12 @@ import json
 import os
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import httpx
 import pytest
@@ -172,7 +171,7 @@ def settle(place: Place, *fleets: Fleet) -> None:
     def complete() -> bool:
         for fleet in fleets:
             place.target.start(fleet)
-        return all([place.target.ready(fleet).complete for fleet in fleets])
+        return all(place.target.ready(fleet).complete for fleet in fleets)
 
     wait_until(complete, seconds=60, step=0.1)
 
@@ -336,7 +335,7 @@ class Load:
     statuses: Counter[str] = field(default_factory=Counter)
     variants: Counter[str] = field(default_factory=Counter)
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._call) for _ in range(self.clients)]
         for thread in self._threads:
@@ -380,19 +379,15 @@ def test_predictions_are_those_of_the_variant_that_is_named(local: LocalPlace, e
 
 
 @pytest.mark.integration
-def test_two_hundred_weight_changes_under_load_fail_no_request(
-    local: LocalPlace, endpoint: str, record_property: pytest.RecordProperty
-) -> None:
+def test_two_hundred_weight_changes_under_load_fail_no_request(local: LocalPlace, endpoint: str) -> None:
     old, new = local.fleet(endpoint, "v1"), local.fleet(endpoint, "v2")
     settle(local, old, new)
     local.target.route(endpoint, whole(old))
-    began = time.monotonic()
     with Load(local, endpoint) as load:
         for change in range(200):
             weight = change * 37 % 101
             local.target.route(endpoint, (Share(old.id, "v1", 100 - weight), Share(new.id, "v2", weight)))
-    record_property("requests", load.statuses.total())
-    record_property("seconds", round(time.monotonic() - began, 1))
+    print(f"200 weight changes, {load.statuses.total()} requests, {load.failed} failed")
     assert load.failed == 0, load.statuses
     assert load.statuses.total() > 200
     assert set(load.variants) == {"v1", "v2"}

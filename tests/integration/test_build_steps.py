@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 
 from configs.load import load
-from steps import compile, evaluate, gate, process, report, train, validate
+from steps import evaluate, gate, process, report, train, validate
 from steps import table as tables
 from steps.code import project_code, resolve
+from steps.compile import to_onnx
 from steps.errors import ValidationBroken
 from steps.job import run_step
 
@@ -142,7 +143,7 @@ SUITE = {
 
 
 @pytest.mark.parametrize(("fail_on", "passed"), [("critical", True), ("warning", False), ("info", False)])
-def test_the_severity_decides(tmp_path: Path, fail_on: str, passed: bool) -> None:
+def test_the_severity_decides(tmp_path: Path, fail_on: str, *, passed: bool) -> None:
     pl.DataFrame({"x": [1.0, 2.0, 3.0]}).write_parquet(tmp_path / "table.parquet")
     (tmp_path / "suite.json").write_text(json.dumps(SUITE))
     found = validate.run(tmp_path, tmp_path / "suite.json", fail_on, tmp_path)
@@ -190,7 +191,7 @@ def test_the_default_columns_compile_exactly_unknown_categories_too(second: Buil
     features = second.project.data.features
     names = tables.columns(features)
     model = train.load(second.model.folder, EXAMPLE)
-    graph = compile.to_onnx(model, [(one["name"], one["type"]) for one in second.model.output["inputs"]])
+    graph = to_onnx(model, [(one["name"], one["type"]) for one in second.model.output["inputs"]])
     rows = tables.read(second.table.folder)[-2000:].with_columns(
         dest=pl.when(pl.int_range(pl.len()) % 3 == 0).then(pl.lit("XXX")).otherwise(pl.col("dest"))
     )

@@ -16,8 +16,9 @@ from deploy.plan import Plan, Step, at_once
 from deploy.port import Capabilities
 from deploy.release import Release, Request
 from deploy.rollout import Phase
-from deploy.store import Store, open_engine
+from deploy.store import Store
 from deploy.targets.memory import Behaviour, MemoryTarget
+from registry.tables import open_store
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -35,7 +36,7 @@ class World:
     """One endpoint `prod`, with a clock and traffic."""
 
     target: MemoryTarget = field(default_factory=MemoryTarget)
-    store: Store = field(default_factory=lambda: Store(open_engine("sqlite://")))
+    store: Store = field(default_factory=lambda: Store(open_store("sqlite://")))
     now: datetime = START
     rps: int = 50
     lost: int = 0

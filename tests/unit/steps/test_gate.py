@@ -11,7 +11,7 @@ def entry(value: float) -> dict[str, float]:
     return {"value": value, "low": value - 0.01, "high": value + 0.01}
 
 
-def report(champion: bool = True) -> dict:
+def report(*, champion: bool = True) -> dict:
     small = [{"value": "LGA", "rows": 9, "small": True, "metrics": {"roc_auc": entry(0.7), "log_loss": None}}]
     return {
         "metrics": {"roc_auc": entry(0.9), "log_loss": entry(0.3)},

@@ -16,7 +16,7 @@ def weights_of(rows: int, seed: int, count: int = 4) -> np.ndarray:
 
 @settings(deadline=None, max_examples=60)
 @given(seed=st.integers(0, 2**31), rows=st.integers(4, 60), ties=st.booleans())
-def test_binary_metrics_are_scikit_learns_on_every_resample(seed: int, rows: int, ties: bool) -> None:
+def test_binary_metrics_are_scikit_learns_on_every_resample(seed: int, rows: int, *, ties: bool) -> None:
     random = np.random.default_rng(seed)
     truth = np.r_[0, 1, random.integers(0, 2, rows - 2)]
     scores = random.integers(1, 5, rows) / 5 if ties else random.uniform(0.01, 0.99, rows)

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeRegressor
 
 from serving import package
@@ -30,7 +32,10 @@ from steps.pack import pack
 draw = np.random.default_rng(0)
 frame = pd.DataFrame({"a": draw.normal(size=300).round(2), "b": draw.normal(size=300).round(2)})
 model = RandomForestClassifier(5, random_state=7).fit(frame, frame.a > 0)
-print(pack(model, frame, name="m", task="binary", features=("a", "b"), trained_on=frame, folder=Path(sys.argv[1])).digest)
+made = pack(
+    model, frame, name="m", task="binary", features=("a", "b"), trained_on=frame, folder=Path(sys.argv[1])
+)
+print(made.digest)
 """
 
 
@@ -54,7 +59,11 @@ def made(folder: Path, model: Any, **more: Any) -> PackResult:
 
 
 def fitted() -> Any:
-    return HistGradientBoostingClassifier(max_iter=5, random_state=7).fit(frame(), frame().a > 0)
+    columns = ColumnTransformer([("numeric", "passthrough", ["a", "b"])])
+    model = Pipeline(
+        [("columns", columns), ("model", HistGradientBoostingClassifier(max_iter=5, random_state=7))]
+    )
+    return model.fit(frame(), frame().a > 0)
 
 
 @pytest.mark.parametrize(("tolerance", "runtime"), [(1e-4, "onnx"), (1e-15, "skops")])

@@ -106,7 +106,7 @@ def test_fetch_reads_files_and_functions(tmp_path: Path, project) -> None:
 def test_sources_that_are_not_there(tmp_path: Path, project, source: str, says: str) -> None:
     (tmp_path / "empty").mkdir()
     data = project(data__channels={"rows": {"source": source}}).data
-    with pytest.raises(DataRefused, match=f"data.channels.rows.source: {says}"):
+    with pytest.raises(DataRefused, match=rf"data\.channels\.rows\.source: {says}"):
         process.fetch(data, tmp_path, tmp_path / "out")
 
 
@@ -135,7 +135,7 @@ def test_the_split_is_ordered_complete_and_ties_stay_together(project, times, sh
     table = pl.DataFrame({"when": times, "row": range(len(times))})
     setting = project(evaluate__holdout=share)
     if len(set(times)) == 1:
-        with pytest.raises(DataRefused, match="evaluate.holdout"):
+        with pytest.raises(DataRefused, match=r"evaluate\.holdout"):
             tables.split(table, setting)
         return
     train, holdout = tables.split(table, setting)

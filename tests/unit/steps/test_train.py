@@ -13,7 +13,7 @@ from steps.errors import CodeFailed, TrainingFailed
 NUMERIC = {"numeric": ["x", "z"]}
 
 
-def rows_of(count: int = 300, gaps: bool = True) -> pl.DataFrame:
+def rows_of(count: int = 300, *, gaps: bool = True) -> pl.DataFrame:
     random = np.random.default_rng(5)
     x = random.normal(size=count)
     c = random.choice(["a", "b", ""], count)
