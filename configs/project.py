@@ -77,9 +77,9 @@ class Process(Section):
     """Raw channels to one table of features and target."""
 
     function: Dotted
-    """`module:name` of a function `(channels: dict[str, Path], parameters) -> data frame` of the project."""
+    """`module:name` of a function `(channels: dict[str, Path], **parameters) -> data frame`."""
     parameters: dict[str, Any] = {}
-    """Handed to the function unchanged."""
+    """Its keyword arguments."""
 
 
 class Validate(Section):

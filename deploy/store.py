@@ -27,6 +27,8 @@ from monitoring.alarms import Sample
 from registry.tables import READ
 
 T = TypeVar("T")
+ATTEMPTS = 20
+"""Tries at a wish when others write at the same moment."""
 
 _metadata = sa.MetaData()
 _endpoints = sa.Table(
@@ -154,6 +156,14 @@ class Store:
         Raises:
             RolloutRefused: another rollout runs on the endpoint, or the release already serves it.
         """
+        for _ in range(ATTEMPTS):
+            try:
+                return self._ask(request, now)
+            except sa.exc.IntegrityError:
+                continue  # somebody else was faster: look again
+        raise RolloutRefused(f"too many ask for endpoint {request.endpoint} at the same moment; try again")
+
+    def _ask(self, request: Request, now: datetime) -> Rollout:
         with self._engine.begin() as db:
             if row := db.execute(sa.select(_rollouts).where(_rollouts.c.id == request.id)).first():
                 return _rollout(row)
@@ -189,24 +199,19 @@ class Store:
             .values(champion=request.champion, removed=False)
         )
         newest = db.scalar(sa.select(sa.func.max(_rollouts.c.seq))) or 0
-        try:
-            db.execute(
-                _rollouts.insert().values(
-                    id=request.id,
-                    seq=newest + 1,
-                    endpoint=request.endpoint,
-                    active=request.endpoint,
-                    request=_text(request),
-                    state=_text(rollout.state),
-                    judged=_text(rollout.case),
-                    abort="",
-                    announced=False,
-                )
+        db.execute(
+            _rollouts.insert().values(
+                id=request.id,
+                seq=newest + 1,
+                endpoint=request.endpoint,
+                active=request.endpoint,
+                request=_text(request),
+                state=_text(rollout.state),
+                judged=_text(rollout.case),
+                abort="",
+                announced=False,
             )
-        except sa.exc.IntegrityError:
-            raise RolloutRefused(
-                f"another rollout on endpoint {request.endpoint} was asked for at the same moment; try again"
-            ) from None
+        )
 
     def abort(self, endpoint: str, reason: str) -> Rollout | None:
         """Ask for the end of the rollout that runs on an endpoint; None when none runs."""

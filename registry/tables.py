@@ -81,7 +81,7 @@ READ = {"seaway_reads": True}
 
 
 def open_store(url: str) -> Engine:
-    """An engine for a store's address: SQLite writes ahead and waits for locks, PostgreSQL speaks psycopg 3."""
+    """An engine for a store: SQLite writes ahead and waits for locks, PostgreSQL speaks psycopg 3."""
     if url.startswith(("postgresql://", "postgres://")):
         url = "postgresql+psycopg://" + url.partition("://")[2]
     engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))

@@ -25,6 +25,8 @@ MAX_PAYLOAD = "SAGEMAKER_MAX_PAYLOAD_IN_MB"
 """Environment variable: largest request body in MiB, 25 when not set."""
 LARGE = 32 * 1024
 """Bodies of at least this many bytes are computed beside the event loop."""
+DISCARDED = 64 * 1024 * 1024
+"""Bytes over the limit that are read before the connection is given up."""
 
 log = logging.getLogger("serving")
 
@@ -136,18 +138,23 @@ class Application:
         return await loop.run_in_executor(self._beside, self.answer, scope.method, scope.path, values, body)
 
     async def _body(self, length: str | None, protocol: Any) -> bytes | None:
-        """The body, or None when it is longer than the limit; what is too long is not kept."""
-        if length is not None:
-            if length.isdecimal() and int(length) > self._limit:
-                return None
+        """The body, or None when it is longer than the limit.
+
+        What is too long is read and thrown away: a client that is still sending would see its connection
+        reset instead of the refusal.
+        """
+        if length is not None and length.isdecimal() and int(length) <= self._limit:
             return bytes(await protocol())
         parts, size = [], 0
         async for part in protocol:
             size += len(part)
             if size > self._limit:
-                return None
-            parts.append(part)
-        return b"".join(parts)
+                parts.clear()
+            else:
+                parts.append(part)
+            if size > self._limit + DISCARDED:
+                break
+        return b"".join(parts) if size <= self._limit else None
 
 
 def refuse(method: str, path: str) -> Answer | None:
