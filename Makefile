@@ -35,8 +35,8 @@ demo: $(READY) ## build, approve, deploy, canary, roll back, on real data
 test: $(READY) ## every test, the quick ones first
 	$(BIN)/python -m pytest $(TESTS) --durations=10 $(ARGS)
 
-unit: $(READY) ## tests without network or servers
-	$(BIN)/python -m pytest tests/unit $(ARGS)
+unit: $(READY) ## quick tests, without network or servers
+	$(BIN)/python -m pytest tests/unit -m "not slow" $(ARGS)
 
 contract: $(READY) ## every adapter against its port's contract
 	$(BIN)/python -m pytest tests/contract $(ARGS)

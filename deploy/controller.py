@@ -7,6 +7,7 @@ left undone is done at the next look. One endpoint in trouble never stops the ot
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -41,12 +42,22 @@ class Look:
 
 
 class Controller:
-    """Brings every endpoint to where the store says it should be."""
+    """Brings every endpoint to where the store says it should be.
 
-    def __init__(self, store: Store, target: Target, archives: Path) -> None:
+    Args:
+        store: wishes and states.
+        target: where endpoints run.
+        archives: packages by digest.
+        clock: only to note when an effect was complete; the time of the look when not given.
+    """
+
+    def __init__(
+        self, store: Store, target: Target, archives: Path, clock: Callable[[], datetime] | None = None
+    ) -> None:
         self._store = store
         self._target = target
         self._archives = archives
+        self._clock = clock
 
     def tick(self, now: datetime) -> None:
         """One look at every endpoint, and at the fleets that nobody wants any more."""
@@ -245,7 +256,8 @@ class Controller:
                 shares = (Share(fleet.id, fleet.variant, 100),)
             self._target.route(endpoint.name, shares)
             if rollout.state.phase is Phase.ROLLED_BACK:
-                self._store.note(Event(now, endpoint.name, "restored", {}, rollout.request.id))
+                done = self._clock() if self._clock else now
+                self._store.note(Event(done, endpoint.name, "restored", {}, rollout.request.id))
         else:
             self._shape(endpoint, rollout)
 

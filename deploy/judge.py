@@ -127,7 +127,7 @@ def _verdict(case: Case, config: Judge, step: Step, harm: float, fired: list[str
     if fired:
         return Verdict.FAIL, f"alarm {', '.join(fired)}"
     if step.weight == 100:
-        return Verdict.PASS, "no alarm at full weight"
+        return Verdict.PASS, f"no harm up to full weight: {describe(case)}" if case.errors.n_s else "no alarm"
     if case.step_requests < config.min_requests:
         return Verdict.INCONCLUSIVE, f"{case.step_requests} of {config.min_requests} answers in this step"
     if harm > limit / 2:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import tempfile
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +16,7 @@ from prefect.states import Completed, Failed
 from configs.load import ProjectError
 from flows import artifacts, origin
 from flows.making import ORDER, Making, collect_evidence
-from flows.wiring import Wiring, connect, operating_system_user
+from flows.wiring import Wiring, connect, operating_system_user, utc_now
 from registry import tracking
 from registry.approvals import register as register_version
 from registry.errors import Permanent as RegistryPermanent
@@ -80,7 +79,8 @@ def build(project: str, from_step: str = "", force: bool = False, author: str = 
         version = register(wiring, making, steps, gates, author or operating_system_user())
     except (Stopped, ProjectError, StepPermanent, RegistryPermanent) as stop:
         return Failed(name="Stopped", message=str(stop))
-    trained_now = "" if not trained.cached else "; nothing had changed, so nothing was trained"
+    cached = isinstance(trained, State)  # a task that returns a named state gives the flow that state
+    trained_now = "; nothing had changed, so nothing was trained" if cached else ""
     return Completed(
         message=f"{version.model} version {version.version} waits for approval{trained_now}",
         data={"model": version.model, "version": version.version},
@@ -277,7 +277,7 @@ def _log_and_register(
         links={"training run": tracking.run_url(url, tracking.experiment_of(url, run_id), run_id)},
     )
     candidate = Candidate(project.model, run_id, tags, sheet)
-    now = datetime.now(UTC)  # noqa: TID251 (the edge)
+    now = utc_now()
     return register_version(wiring.registry, wiring.desk.ledger, candidate, project.approval, now)
 
 
@@ -292,7 +292,7 @@ def _run_report(
     ]
     scores = [tracking.Metric(name, one["value"]) for name, one in evaluated["metrics"].items() if one]
     seconds = [tracking.Metric(f"seconds.{name}", done.seconds) for name, done in steps.items()]
-    now = datetime.now(UTC)  # noqa: TID251 (the edge)
+    now = utc_now()
     flat = {f"hyperparameters.{name}": str(value) for name, value in trained["hyperparameters"].items()}
     return tracking.RunReport(
         experiment=project.name,

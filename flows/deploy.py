@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Literal
 
 from prefect import flow, get_run_logger, suspend_flow_run, task
@@ -28,7 +28,7 @@ from deploy.rollout import Phase
 from deploy.store import Rollout
 from flows import artifacts
 from flows.dossier import Dossier, fetch, sample_request
-from flows.wiring import Wiring, connect
+from flows.wiring import Wiring, connect, utc_now
 from registry.approvals import Person, approve, reject
 from registry.entry import Kind
 from registry.errors import PolicyRefused
@@ -185,7 +185,7 @@ def _answer(wiring: Wiring, dossier: Dossier, answer: ProductionGate) -> None:
     person = Person(answer.approver, source="flow-form", authenticated=False)
     subject = (dossier.version.model, dossier.version.version)
     try:
-        act(wiring.desk, *subject, person, datetime.now(UTC), answer.comment, stage="production")  # noqa: TID251 (edge)
+        act(wiring.desk, *subject, person, utc_now(), answer.comment, stage="production")
     except PolicyRefused as refusal:
         get_run_logger().warning("the approval was not accepted: %s", refusal)
 
@@ -249,7 +249,7 @@ def ask_when_free(wiring: Wiring, request: Request) -> Rollout | None:
             )
             return None
         try:
-            return wiring.store.ask(request, datetime.now(UTC))  # noqa: TID251 (edge)
+            return wiring.store.ask(request, utc_now())
         except RolloutRefused:
             if time.monotonic() > end:
                 raise

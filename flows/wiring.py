@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -88,7 +89,7 @@ class Wiring:
     @cached_property
     def controller(self) -> Controller:
         """The process that acts; make only one."""
-        return Controller(self.store, self.target, self.archives)
+        return Controller(self.store, self.target, self.archives, utc_now)
 
     def invocations(self, endpoint: str) -> str:
         """Address at which an endpoint answers."""
@@ -98,6 +99,11 @@ class Wiring:
 def connect(settings: Settings | None = None) -> Wiring:
     """The wiring of the installation that `SEAWAY_HOME` names."""
     return Wiring(settings or Settings.load())
+
+
+def utc_now() -> datetime:
+    """The clock of the outermost edge."""
+    return datetime.now(UTC)  # noqa: TID251 (the edge)
 
 
 def operating_system_user() -> str:

@@ -7,14 +7,13 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from configs.settings import Settings
 from deploy.rollout import Phase
-from seaway.traffic import Traffic
+from seaway.traffic import Answer, Traffic
 
 if TYPE_CHECKING:
     from deploy.store import Rollout
@@ -131,10 +130,11 @@ class Demo:
         self._wiring.registry.annotate(MODEL, version, {"approval_status": "Approved"})
 
     def _approve_by_command(self, version: str) -> None:
+        from flows.wiring import utc_now
         from registry.approvals import Person, approve
 
         person = Person("demo", source="cli")
-        approve(self._wiring.desk, MODEL, version, person, _now(), "the demo looked at the decision sheet")
+        approve(self._wiring.desk, MODEL, version, person, utc_now(), "the demo looked at the decision sheet")
 
     def _deploy(self, version: str, approve: Callable[[str], None]) -> Rollout:
         """Approve, and watch until the rollout on production is decided."""
@@ -174,7 +174,7 @@ class Demo:
         answers = traffic.answers
         for rollout in rollouts:
             mine = [a for a in answers if a.variant == rollout.request.release.variant]
-            detect, restore = self._times(rollout)
+            detect, restore = self._times(rollout, mine)
             self._story.rows.append(
                 {
                     "version": rollout.request.release.version,
@@ -189,14 +189,15 @@ class Demo:
             )
         self._judge(rollouts, traffic)
 
-    def _times(self, rollout: Rollout) -> tuple[float | None, float | None]:
+    def _times(self, rollout: Rollout, mine: list[Answer]) -> tuple[float | None, float | None]:
+        """Seconds from the first traffic to the verdict, and from there to the last answer of the version."""
         if rollout.state.phase is not Phase.ROLLED_BACK:
             return None, None
         events = {e.kind: e.at for e in reversed(self._wiring.store.events(rollout=rollout.request.id))}
         verdict = rollout.state.since
         detect = (verdict - events["baking"]).total_seconds() if "baking" in events else None
-        restore = (events["restored"] - verdict).total_seconds() if "restored" in events else None
-        return detect, restore
+        last = max((a.at + a.seconds for a in mine), default=verdict.timestamp())
+        return detect, max(0.0, last - verdict.timestamp())
 
     def _judge(self, rollouts: list[Rollout], traffic: Traffic) -> None:
         first, second, third = rollouts
@@ -247,10 +248,6 @@ def _july() -> list[dict[str, Any]]:
     finally:
         sys.path.remove(str(EXAMPLE))
     return list(flights.live_requests([7], every=73))
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 (the edge)
 
 
 def home() -> Settings:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import IO, TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -25,7 +25,7 @@ from starlette.routing import Route
 
 from flows.approvals import Approvals
 from flows.artifacts import rollout_sentence
-from flows.wiring import Wiring, connect
+from flows.wiring import Wiring, connect, utc_now
 from registry.deliveries import Deliveries
 from registry.errors import LedgerDamaged, RegistryError
 from registry.webhook import DeliveryRefused, ensure_webhook, verify
@@ -43,11 +43,6 @@ SOON = 0.3
 """Seconds until the next look while somebody's gesture is still under way."""
 ALIVE = 15.0
 """Seconds without a tick after which the process calls itself unhealthy."""
-
-
-def utc_now() -> datetime:
-    """The clock of this process."""
-    return datetime.now(UTC)  # noqa: TID251 (the edge)
 
 
 class Loops:

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,14 +97,14 @@ def rollback(
 
     Example: seaway rollback late-arrivals --reason "complaints from LGA"
     """
-    from flows.wiring import connect, operating_system_user
+    from flows.wiring import connect, operating_system_user, utc_now
 
     with clear_errors():
         wiring = connect()
         why = reason or f"rolled back by {operating_system_user()}"
         rollout = wiring.store.abort(endpoint, why)
         if rollout is None:
-            rollout = wiring.store.ask(_restore(wiring, endpoint, why), _now())
+            rollout = wiring.store.ask(_restore(wiring, endpoint, why), utc_now())
         _await_end(wiring, rollout.request.id, as_json=as_json)
 
 
@@ -236,7 +236,3 @@ def _log(value: float) -> float:
     import math
 
     return math.log(max(value, 1e-9))
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 (the edge)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -83,7 +82,7 @@ def reject(
 
 
 def _decide(act: str, subject: tuple[str, str, Any], by: str, comment: str, *, as_json: bool) -> None:
-    from flows.wiring import connect, operating_system_user
+    from flows.wiring import connect, operating_system_user, utc_now
     from registry import approvals
 
     with clear_errors():
@@ -94,7 +93,7 @@ def _decide(act: str, subject: tuple[str, str, Any], by: str, comment: str, *, a
         person = approvals.Person(name, source="cli", authenticated=name == login)
         model, version, stage = subject
         decide = approvals.approve if act == "approve" else approvals.reject
-        now = datetime.now(UTC)  # noqa: TID251 (the edge)
+        now = utc_now()
         entry = decide(wiring.desk, model, version, person, now, said, stage=stage)
         _wake(wiring)
     if as_json:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from deploy.errors import RolloutRefused
 
+from deploy.errors import RolloutRefused
 from tests.e2e.harbour import Harbour
 from tests.e2e.stack import Stack, until
 

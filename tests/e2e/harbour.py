@@ -113,7 +113,7 @@ def live(count=200):
 
 
 def _rows(count, seed):
-    dice = random.Random(seed)  # noqa: S311
+    dice = random.Random(seed)
     for number in range(count):
         draught, wind, cargo = dice.uniform(4, 16), dice.gauss(12, 5), dice.choice(["grain", "ore", "steel"])
         late = int(draught + 0.5 * wind + dice.gauss(0, 2) > 16)

@@ -76,7 +76,12 @@ class Stack:
 
     def tag(self, version, value, seconds=20.0):
         """Set the status tag as MLflow's page does."""
-        subject = {"name": version.model, "version": version.version, "key": "approval_status", "value": value}
+        subject = {
+            "name": version.model,
+            "version": version.version,
+            "key": "approval_status",
+            "value": value,
+        }
         self.mlflow("model-versions/set-tag", subject, seconds)
 
     def mlflow(self, path, body, seconds=20.0):
@@ -90,7 +95,9 @@ class Stack:
         if self.version(version).tags["approval_status"] != "PendingManualApproval":
             self.tag(version, "PendingManualApproval")
             until(
-                lambda: self.standing(version).status == "PendingManualApproval", 20, "the approval is withdrawn"
+                lambda: self.standing(version).status == "PendingManualApproval",
+                20,
+                "the approval is withdrawn",
             )
         self.tag(version, "Approved")
         return self.approval(version, known)
@@ -116,7 +123,9 @@ class Stack:
             rollout = self.production(approval)
             return rollout if rollout and rollout.state.phase.final else None
 
-        return until(found, seconds, lambda: f"an end of {self.production(approval)}; {self.flow_story(approval)}")
+        return until(
+            found, seconds, lambda: f"an end of {self.production(approval)}; {self.flow_story(approval)}"
+        )
 
     def deploy(self, version):
         return self.decided(self.approve(version))
@@ -124,7 +133,9 @@ class Stack:
     def ended(self, run, seconds=120.0):
         """A flow run's last state."""
         return until(
-            lambda: state if (state := self.wiring.trigger.state(run)).final else None, seconds, f"flow run {run}"
+            lambda: state if (state := self.wiring.trigger.state(run)).final else None,
+            seconds,
+            f"flow run {run}",
         )
 
     # ---- what is there ------------------------------------------------------------------------------------

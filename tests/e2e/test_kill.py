@@ -76,9 +76,7 @@ class Scene:
         return kill(pid) if pid > 0 else None
 
 
-@pytest.mark.parametrize(
-    "victim", ["controller", "flow", "prefect", "mlflow", "stable", "canary", "envoy"]
-)
+@pytest.mark.parametrize("victim", ["controller", "flow", "prefect", "mlflow", "stable", "canary", "envoy"])
 def test_kill(stack, ships, victim, record_property):
     version = other(stack, ships)
     before = stack.wiring.store.endpoint("killed").stable
@@ -110,8 +108,17 @@ def test_kill(stack, ships, victim, record_property):
                 "failed": len(bad),
                 "refused": len(uncounted),
                 "counted": len(counted),
-                "sample": [(round(s.start - strikes[0][0], 3), round(s.end - s.start, 3), s.status, s.variant, s.error, s.body[:80])
-                           for s in counted[:8]],
+                "sample": [
+                    (
+                        round(s.start - strikes[0][0], 3),
+                        round(s.end - s.start, 3),
+                        s.status,
+                        s.variant,
+                        s.error,
+                        s.body[:80],
+                    )
+                    for s in counted[:8]
+                ],
                 "flow": flow.name,
                 "run": str(run),
             }
