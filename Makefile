@@ -33,7 +33,7 @@ demo: $(READY) ## build, approve, deploy, canary, roll back, on real data
 	$(BIN)/seaway demo $(ARGS)
 
 test: $(READY) ## every test, the quick ones first
-	$(BIN)/python -m pytest $(TESTS) --durations=10 $(ARGS)
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(TESTS) --durations=10 $(ARGS)
 
 unit: $(READY) ## quick tests, without network or servers
 	$(BIN)/python -m pytest tests/unit -m "not slow" $(ARGS)

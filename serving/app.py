@@ -145,7 +145,8 @@ class Application:
         """
         if length is not None and length.isdecimal() and int(length) <= self._limit:
             return bytes(await protocol())
-        parts, size = [], 0
+        parts: list[bytes] = []
+        size = 0
         async for part in protocol:
             size += len(part)
             if size > self._limit:

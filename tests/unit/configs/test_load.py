@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.load import ProjectError, dump, load, parse, schema
@@ -119,7 +119,6 @@ def test_examples_load_and_dump_back(file: Path) -> None:
     assert parse(json.dumps(dump(project))) == project
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     weights=st.lists(st.integers(0, 100), min_size=1, max_size=5),
     milliseconds=st.integers(0, 10**9),

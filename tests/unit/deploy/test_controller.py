@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.project import Alarm, Judge
@@ -278,7 +278,6 @@ class Fragile:
 deaths = st.sets(st.tuples(st.integers(1, 150), st.sampled_from(["before", "after"])), max_size=25)
 
 
-@settings(deadline=None, max_examples=60)
 @given(deaths, st.sampled_from([0.0, 0.3]), st.sampled_from([CANARY, ROLLING]), st.integers(0, 9))
 def test_killed_at_any_call_it_ends_promoted_or_rolled_back(fatal, errors, plan, seed):
     world = World()

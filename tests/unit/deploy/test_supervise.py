@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from supervisor.options import ServerOptions
 
@@ -30,7 +30,6 @@ def parsed(folder: Path, section: str):
     return process
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     arguments=st.lists(text, max_size=4),
     environment=st.dictionaries(names, st.one_of(text, st.text("\"';#% \n\\,=", max_size=8))),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.approvals import Desk
@@ -112,7 +112,6 @@ def settle_and_check(world: World, acts: list[str]) -> None:
 
 
 @given(CRASHES)
-@settings(max_examples=60, deadline=None)
 def test_crashes_between_any_two_effects(story):
     with tempfile.TemporaryDirectory() as folder:
         world, acts = World(Path(folder)), []
@@ -128,7 +127,6 @@ def test_crashes_between_any_two_effects(story):
 
 
 @given(CRASHES)
-@settings(max_examples=60, deadline=None)
 def test_another_process_scanning_in_between(story):
     with tempfile.TemporaryDirectory() as folder:
         world, acts = World(Path(folder)), []
@@ -148,7 +146,6 @@ def test_another_process_scanning_in_between(story):
 
 
 @given(CRASHES)
-@settings(max_examples=60, deadline=None)
 def test_a_person_acting_in_between(story):
     with tempfile.TemporaryDirectory() as folder:
         world, acts = World(Path(folder)), []
@@ -170,7 +167,6 @@ def test_a_person_acting_in_between(story):
 
 
 @given(CRASHES)
-@settings(max_examples=60, deadline=None)
 def test_crashes_where_nothing_records_gestures(story):
     """Plain tags: acts between two scans may be merged into the last one, but nothing is triggered twice."""
     with tempfile.TemporaryDirectory() as folder:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
@@ -14,7 +14,6 @@ def weights_of(rows: int, seed: int, count: int = 4) -> np.ndarray:
     return np.stack([np.bincount(draw, minlength=rows) for draw in draws], axis=1).astype(float)
 
 
-@settings(deadline=None, max_examples=60)
 @given(seed=st.integers(0, 2**31), rows=st.integers(4, 60), ties=st.booleans())
 def test_binary_metrics_are_scikit_learns_on_every_resample(seed: int, rows: int, *, ties: bool) -> None:
     random = np.random.default_rng(seed)
@@ -45,7 +44,6 @@ def test_binary_metrics_are_scikit_learns_on_every_resample(seed: int, rows: int
             assert found["precision"][column] == pytest.approx(reference.precision_score(y, called))
 
 
-@settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 2**31))
 def test_multiclass_metrics_are_scikit_learns(seed: int) -> None:
     random = np.random.default_rng(seed)
