@@ -97,8 +97,17 @@ class Wiring:
 
 
 def connect(settings: Settings | None = None) -> Wiring:
-    """The wiring of the installation that `SEAWAY_HOME` names."""
-    return Wiring(settings or Settings.load())
+    """The wiring of the installation that `SEAWAY_HOME` names.
+
+    Raises:
+        FileNotFoundError: nothing was ever started there.
+    """
+    found = settings or Settings.load()
+    if not (found.home / "settings.json").exists():
+        raise FileNotFoundError(
+            f"there is no Seaway in {found.home}; start one with `seaway up`, or set SEAWAY_HOME"
+        )
+    return Wiring(found)
 
 
 def utc_now() -> datetime:

@@ -42,7 +42,8 @@ def build(
     from flows.wiring import connect, operating_system_user
 
     with clear_errors():
-        file = load(project).folder / project.name
+        load(project)
+        file = project.resolve()
         wiring = connect()
         parameters = {
             "project": str(file),
