@@ -76,8 +76,8 @@ def _threads(url: str, body: bytes, clients: int, seconds: float) -> Figures:
     seen = drive(url, body, clients, lambda: time.perf_counter() < end)
     if not seen.seconds:
         raise SystemExit(f"no request to {url} was answered with 200; see {dict(seen.failures)}")
-    figures = (1e3 * percentile(seen.seconds, percent) for percent in (50, 99))
-    return Figures("threads", len(seen.seconds) / seconds, *figures, seen.failures.total())
+    p50, p99 = (1e3 * percentile(seen.seconds, percent) for percent in (50, 99))
+    return Figures("threads", len(seen.seconds) / seconds, p50, p99, seen.failures.total())
 
 
 def drive(url: str, body: bytes, clients: int, more: Callable[[], bool]) -> Seen:

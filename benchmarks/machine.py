@@ -48,7 +48,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     names = list(rows[0])
     cells = [names, *([_text(row[name]) for name in names] for row in rows)]
     widths = [max(len(line[n]) for line in cells) for n in range(len(names))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells
+    )
 
 
 def _text(value: object) -> str:
@@ -56,4 +58,6 @@ def _text(value: object) -> str:
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1] if len(values) > 1 else values[0]
+    return (
+        statistics.quantiles(values, n=100, method="inclusive")[percent - 1] if len(values) > 1 else values[0]
+    )

@@ -51,7 +51,7 @@ def build(folder: Path) -> Built:
     package = folder / "package"
     with tarfile.open(packed.folder / "model.tar.gz") as archive:
         archive.extractall(package, filter="data")
-    row = making.project.staging.tests.cases[0].body["instances"][0]  # type: ignore[union-attr,index]
+    row = making.project.staging.tests.cases[0].body["instances"][0]
     return Built(package, trained.folder, dict(row))
 
 
@@ -132,8 +132,11 @@ class Gateway:
         first = next(iter(fleets))
         version = self.folder.write_routes({ENDPOINT: (Share(first.id, first.variant, 100),)})
         for fleet, ports in fleets.items():
-            await_true(lambda f=fleet, n=len(ports): self.admin.healthy(f.id) == n, fleet.id)  # type: ignore[misc]
+            self._await_healthy(fleet.id, len(ports))
         await_true(lambda: self.admin.applied_routes() == version, "the gateway's routes")
+
+    def _await_healthy(self, fleet: str, instances: int) -> None:
+        await_true(lambda: self.admin.healthy(fleet) == instances, fleet)
 
 
 @contextlib.contextmanager

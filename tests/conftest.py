@@ -1,8 +1,10 @@
-"""How hard property tests try: `quick` while working, `thorough` in `make test` and CI."""
+"""Fixtures of every suite, and how hard property tests try: `quick` while working, `thorough` in `make test`."""
 
 import os
 
 from hypothesis import settings
+
+pytest_plugins = ("tests.postgres",)
 
 settings.register_profile("quick", max_examples=12, deadline=None)
 settings.register_profile("thorough", max_examples=60, deadline=None)

@@ -32,7 +32,11 @@ Rule = Callable[[list[tuple[int, int, int, int]]], int | None]
 
 
 def binomial(rng: random.Random, n: int, p: float) -> int:
-    return rng.binomialvariate(n, p) if hasattr(rng, "binomialvariate") else sum(rng.random() < p for _ in range(n))
+    return (
+        rng.binomialvariate(n, p)
+        if hasattr(rng, "binomialvariate")
+        else sum(rng.random() < p for _ in range(n))
+    )
 
 
 def canary(rng: random.Random, rps: float, base: float, ratio: float) -> list[tuple[int, int, int, int]]:
@@ -106,15 +110,21 @@ def main() -> int:
     for ratio, title in ((1.0, "identical"), (3.0, "3x errors"), (10.0, "10x errors")):
         rng = random.Random(options.seed)
         runs = [canary(rng, options.rps, 0.005, ratio) for _ in range(options.runs)]
-        print(f"\n{title}: error rate 0.5 % -> {0.5 * ratio:g} %, {options.rps:g} rps, 10 % canary, {options.runs} runs")
+        print(
+            f"\n{title}: error rate 0.5 % -> {0.5 * ratio:g} %, {options.rps:g} rps, 10 % canary, {options.runs} runs"
+        )
         for name, rule in RULES.items():
             ends = [(run, rule(run)) for run in runs]
             found = [(run, look) for run, look in ends if look is not None]
             share = len(found) / len(runs)
             shares[title, name] = share
             minutes = statistics.median(look + 1 for _, look in found) if found else float("nan")
-            exposed = statistics.median(sum(m[0] for m in run[: look + 1]) for run, look in found) if found else 0
-            print(f"  {name:36} rolled back {share:6.1%}   median {minutes:5.1f} min, {exposed:6.0f} requests")
+            exposed = (
+                statistics.median(sum(m[0] for m in run[: look + 1]) for run, look in found) if found else 0
+            )
+            print(
+                f"  {name:36} rolled back {share:6.1%}   median {minutes:5.1f} min, {exposed:6.0f} requests"
+            )
     ours = "seaway e-process, alpha 5 %"
     return int(shares["identical", ours] > 0.05 or shares["3x errors", ours] < 0.95)
 

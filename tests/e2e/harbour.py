@@ -64,6 +64,7 @@ class Harbour:
         bake="2s",
         description="Will a ship be late?",
         approval=False,
+        deadline="5m",
     ):
         """Write a variant of the project file and return its path.
 
@@ -97,7 +98,7 @@ class Harbour:
                 "rollout": {
                     "strategy": [{"type": "canary", "weights": ["20%", "50%"], "bake": bake}],
                     "termination_wait": "1s",
-                    "maximum_execution_timeout": "90s",
+                    "maximum_execution_timeout": deadline,
                 },
                 "judge": {"min_requests": 15, "latency_margin": 20.0, "latency_floor": "500ms"},
             },

@@ -102,6 +102,16 @@ class Stack:
         self.tag(version, "Approved")
         return self.approval(version, known)
 
+    def heard(self, version, seconds=30.0):
+        """Wait until the ledger has answered every gesture; where the version stands then."""
+
+        def answered():
+            gestures = self.wiring.desk.gestures.list(version.model, version.version)
+            current = self.standing(version)
+            return current if current.answered >= max(g.seq for g in gestures) else None
+
+        return until(answered, seconds, "all gestures are answered")
+
     def approval(self, version, known=(), seconds=30.0):
         """The approval in force that is not among the known ones."""
 
@@ -163,14 +173,15 @@ class Stack:
     def said(self, run):
         return [line.message for line in self.wiring.trigger.logs(run)]
 
+    def runs(self, approval):
+        """Flow runs that were started for an approval, oldest first."""
+        entries = self.wiring.desk.ledger.entries(approval.model, approval.version)
+        mine = [e for e in entries if e.kind is Kind.TRIGGERED and e.details["approval"] == approval.id]
+        return [UUID(entry.details["flow_run_id"]) for entry in mine]
+
     def flow_story(self, approval):
-        triggered = [
-            e
-            for e in self.wiring.desk.ledger.entries(approval.model, approval.version)
-            if e.kind is Kind.TRIGGERED and e.details["approval"] == approval.id
-        ]
-        runs = [UUID(entry.details["flow_run_id"]) for entry in triggered]
-        return [(self.wiring.trigger.state(run), self.said(run)[-3:]) for run in runs]
+        """State and last words of each of these runs."""
+        return [(self.wiring.trigger.state(run), self.said(run)[-3:]) for run in self.runs(approval)]
 
     def invoke(self, endpoint, record):
         return self.http.post(self.wiring.invocations(endpoint), json={"instances": [record]})
@@ -212,11 +223,19 @@ def children_of_worker(run, own):
 
 
 def kill(pid):
-    """kill -9; returns when."""
+    """kill -9; returns when the signal was sent and when the process was dead."""
     assert pid > 1
-    moment = time.time()
+    sent = time.time()
     os.kill(pid, signal.SIGKILL)
-    return moment
+    until(lambda: not alive(pid), 10, f"the end of process {pid}")
+    return sent, time.time()
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except OSError:
+        return False
 
 
 def now():

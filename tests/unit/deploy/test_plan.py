@@ -24,7 +24,11 @@ def weights(found):
 
 def test_canary_ends_at_one_hundred_with_the_final_bake():
     found = plan(rollout({"type": "canary", "weights": ["10%", "50%"], "bake": "1m"}), ALL)
-    assert found.steps == (Step(10, bake=MINUTE), Step(50, bake=MINUTE), Step(100, bake=timedelta(seconds=30)))
+    assert found.steps == (
+        Step(10, bake=MINUTE),
+        Step(50, bake=MINUTE),
+        Step(100, bake=timedelta(seconds=30)),
+    )
     assert found.promotes
 
 
@@ -69,7 +73,12 @@ def test_probation_keeps_the_previous_version_as_control_before_the_last_step():
     ("strategy", "capabilities", "instances", "words"),
     [
         ([{"type": "shadow", "bake": "1m"}], Capabilities(mirror=False, rolling=True), 1, "shadow"),
-        ([{"type": "rolling", "batch": "50%", "bake": "1m"}], Capabilities(mirror=True, rolling=False), 2, "batches"),
+        (
+            [{"type": "rolling", "batch": "50%", "bake": "1m"}],
+            Capabilities(mirror=True, rolling=False),
+            2,
+            "batches",
+        ),
         ([{"type": "rolling", "batch": "50%", "bake": "1m"}], ALL, 1, "at least 2"),
         ([{"type": "canary", "weights": ["50%", "10%"], "bake": "1m"}], ALL, 1, "must not fall"),
         ([{"type": "canary", "weights": ["0%"], "bake": "1m"}], ALL, 1, "shadow"),

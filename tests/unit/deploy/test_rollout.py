@@ -11,7 +11,9 @@ from deploy.rollout import TRANSITIONS, Phase, Seen, Signal, State, Verdict, adv
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-CANARY = Plan((Step(10, bake=10 * SECOND), Step(50, bake=10 * SECOND), Step(100, bake=5 * SECOND)), timedelta(hours=1))
+CANARY = Plan(
+    (Step(10, bake=10 * SECOND), Step(50, bake=10 * SECOND), Step(100, bake=5 * SECOND)), timedelta(hours=1)
+)
 SHADOW = Plan((Step(0, mirror=100, bake=10 * SECOND),), timedelta(hours=1))
 BLUE_GREEN = Plan((Step(100, bake=10 * SECOND),), timedelta(hours=1))
 PLANS = {"canary": CANARY, "shadow": SHADOW, "blue_green": BLUE_GREEN}
@@ -114,7 +116,9 @@ def test_splits_are_whole_percents(plan, moments):
 def test_after_a_failure_the_weight_is_zero_for_ever(plan, moments):
     failed = False
     for before, sight, _, after in follow(plan, moments):
-        failing = sight.abort or sight.broken or (sight.verdict is Verdict.FAIL and before.phase is Phase.BAKING)
+        failing = (
+            sight.abort or sight.broken or (sight.verdict is Verdict.FAIL and before.phase is Phase.BAKING)
+        )
         failed = failed or bool(failing and not before.phase.final)
         if failed:
             assert after.phase is Phase.ROLLED_BACK
@@ -125,7 +129,10 @@ def test_after_a_failure_the_weight_is_zero_for_ever(plan, moments):
 def test_no_news_never_advances(plan, moments):
     for before, sight, _, after in follow(plan, moments):
         if sight.verdict in {Verdict.INCONCLUSIVE, Verdict.ERROR} and before.phase is Phase.BAKING:
-            assert (after.phase, after.step) in {(before.phase, before.step), (Phase.ROLLED_BACK, before.step)}
+            assert (after.phase, after.step) in {
+                (before.phase, before.step),
+                (Phase.ROLLED_BACK, before.step),
+            }
 
 
 @given(plans(), st.integers(1, 30))

@@ -18,7 +18,12 @@ def at(seconds):
 
 
 def alarm(**changes):
-    values = {"name": "a", "metric": "error_rate", "threshold": 0.1, "period": timedelta(seconds=10)} | changes
+    values = {
+        "name": "a",
+        "metric": "error_rate",
+        "threshold": 0.1,
+        "period": timedelta(seconds=10),
+    } | changes
     return Alarm.model_validate(values)
 
 
@@ -108,4 +113,6 @@ def test_merged_histograms_add_up(parts):
     bounds = (1.0, 5.0, 10.0, math.inf)
     cumulative = [tuple(zip(bounds, (sum(p[: i + 1]) for i in range(4)), strict=True)) for p in parts]
     merged = merge(cumulative)
-    assert [count for _, count in merged] == ([sum(sum(p[: i + 1]) for p in parts) for i in range(4)] if parts else [])
+    assert [count for _, count in merged] == (
+        [sum(sum(p[: i + 1]) for p in parts) for i in range(4)] if parts else []
+    )

@@ -34,7 +34,9 @@ def by_the_book(seen, margin):
     return math.log(total)
 
 
-@given(st.lists(windows().filter(lambda w: w.n_c and w.n_s and w.e_c + w.e_s < 60), max_size=4), st.floats(1, 3))
+@given(
+    st.lists(windows().filter(lambda w: w.n_c and w.n_s and w.e_c + w.e_s < 60), max_size=4), st.floats(1, 3)
+)
 def test_equals_the_formula(seen, margin):
     assert weigh(seen, margin).log_harm == pytest.approx(by_the_book(seen, margin), abs=1e-9, rel=1e-9)
 

@@ -1,0 +1,31 @@
+"""Every benchmark in order, each in a process of its own: `python -m benchmarks`.
+
+Exit status 1 when one of them found what must not be; the others run all the same.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+SUBJECTS = (
+    "benchmarks.serving.gateway",
+    "benchmarks.flows.overhead",
+    "benchmarks.gateway.weights",
+    "benchmarks.judge.honesty",
+)
+
+
+def main() -> int:
+    failed = []
+    for subject in SUBJECTS:
+        print(f"\n== {subject}", flush=True)
+        if subprocess.run((sys.executable, "-m", subject), check=False).returncode:
+            failed.append(subject)
+    if failed:
+        print(f"\nnot as it must be: {', '.join(failed)}")
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
