@@ -6,7 +6,9 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -16,6 +18,8 @@ PACKAGES = ("granian", "onnxruntime", "scikit-learn", "mlflow", "prefect")
 
 
 def options(description: str) -> argparse.ArgumentParser:
+    """The options all have. From here on SIGTERM ends the process like an error, so that servers are ended too."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -19,7 +19,6 @@ from monitoring.alarms import AlarmState, Sample
 from monitoring.evidence import Window, weigh
 from registry.tables import open_store
 
-
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 OLD, NEW = Release("late", "1", "a" * 64, 2), Release("late", "2", "b" * 64, 2)
 PLAN = Plan((Step(10, mirror=5, bake=timedelta(seconds=1.5)), Step(100)), timedelta(hours=1))
