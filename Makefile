@@ -75,7 +75,7 @@ format: $(READY) ## format and repair what can be repaired
 	$(BIN)/ruff check --fix .
 
 bench: $(READY) ## measured beside other tools
-	$(BIN)/python -m benchmarks.judge.honesty $(ARGS)
+	$(BIN)/python -m benchmarks
 
 docs: $(READY) ## rewrite the generated reference pages
 	$(BIN)/python docs/reference.py

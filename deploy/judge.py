@@ -16,7 +16,7 @@ from monitoring.evidence import Evidence, Window, combine, log_absolute, weigh
 FREEZE_AFTER = 100
 """Answers of the old version after which its latency quantile is frozen."""
 TOLERATED = 0.01
-"""Event rate that `require_safe` accepts outright where events are too rare for a ratio."""
+"""Error rate below which, once it is certified, no ratio matters: a step may pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +130,24 @@ def _verdict(case: Case, config: Judge, step: Step, harm: float, fired: list[str
         return Verdict.PASS, f"no harm up to full weight: {describe(case)}" if case.errors.n_s else "no alarm"
     if case.step_requests < config.min_requests:
         return Verdict.INCONCLUSIVE, f"{case.step_requests} of {config.min_requests} answers in this step"
-    if harm > limit / 2:
+    if harm > limit / 2 and not _negligible(case, limit):
         return Verdict.INCONCLUSIVE, f"leaning to harm: {describe(case)}"
-    if config.require_safe and not _safe(case, config):
+    if config.require_safe and not _safe(case, limit):
         return Verdict.INCONCLUSIVE, f"not yet certified safe: {describe(case)}"
     return Verdict.PASS, f"no harm: {describe(case)}"
 
 
-def _safe(case: Case, config: Judge) -> bool:
-    limit = -math.log(config.alpha)
-    absolute = log_absolute(case.errors.n_c, case.errors.e_c, TOLERATED)
-    return case.errors.log_safe >= limit or absolute >= limit
+def _negligible(case: Case, limit: float) -> bool:
+    """The lean comes from errors alone, and they are certified rarer than `TOLERATED`: no reason to wait."""
+    return case.slow.log_harm <= limit / 2 and _rare(case, limit)
+
+
+def _safe(case: Case, limit: float) -> bool:
+    return case.errors.log_safe >= limit or _rare(case, limit)
+
+
+def _rare(case: Case, limit: float) -> bool:
+    return log_absolute(case.errors.n_c, case.errors.e_c, TOLERATED) >= limit
 
 
 def describe(case: Case) -> str:

@@ -85,7 +85,7 @@ class Approvals:
         }
 
     def _approved(self) -> Iterator[Subject]:
-        """Versions whose approval is in force, was triggered, and has not reached production yet."""
+        """Versions whose approval is in force, was triggered, and whose end was not announced yet."""
         grouped: dict[tuple[str, str], list[Entry]] = {}
         for entry in self._wiring.desk.ledger.entries():
             grouped.setdefault((entry.model, entry.version), []).append(entry)
@@ -94,7 +94,8 @@ class Approvals:
             current = subject.standing()
             if not (current.approval and current.triggered):
                 continue
-            if not self._wiring.store.rollout(f"{current.approval.id}:production"):
+            rollout = self._wiring.store.rollout(f"{current.approval.id}:production")
+            if rollout is None or not rollout.announced:
                 yield subject
 
     def _revive(self, subject: Subject, now: datetime) -> None:

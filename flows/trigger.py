@@ -145,14 +145,15 @@ class Trigger:
         if not self.state(flow_run_id).final:
             self._accepted(answer, f"flow run {flow_run_id} cannot be cancelled")
 
-    def active(self, pool: str) -> list[UUID]:
-        """Runs that a worker of the pool is busy with."""
+    def active(self, pool: str, without: str = "") -> list[UUID]:
+        """Runs that a worker of the pool is busy with, except those that carry the tag `without`."""
         body = {
             "flow_runs": {"state": {"type": {"any_": list(ACTIVE)}}},
             "work_pools": {"name": {"any_": [pool]}},
             "limit": 200,
         }
-        return [UUID(found["id"]) for found in self._ask("POST", "/flow_runs/filter", body)]
+        found = self._ask("POST", "/flow_runs/filter", body)
+        return [UUID(run["id"]) for run in found if without not in run["tags"]]
 
     def flow_run_url(self, flow_run_id: UUID) -> str:
         """Where people look at the run."""

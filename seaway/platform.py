@@ -24,6 +24,8 @@ from seaway import secrets
 from seaway.memory import proportional_bytes
 from seaway.programs import POOL, PORTS_OF, STOP_ORDER, Service, choose_ports, gateway_folder, services
 
+RESUMED = "approval"
+"""Tag of the runs that the controller starts again when their process was killed."""
 LAST_LINES = 15
 """Lines of a failing program's log in the error message."""
 
@@ -211,6 +213,7 @@ class Platform:
         return f"{health.name} {what} ({health.state}: {health.message}); see {file}, which ends:\n{lines}"
 
     def _drain(self, timeout: float, report: Report) -> None:
+        """Wait for runs that nobody starts again; deployments go on by themselves at the next `up`."""
         from flows.trigger import Trigger, TriggerError
 
         states = self._supervisor.states()
@@ -223,10 +226,10 @@ class Platform:
             with Trigger(api, patience=5.0) as trigger:
                 for last_resort, seconds in ((False, timeout), (True, 30.0)):
                     if last_resort:
-                        for run in trigger.active(POOL):
+                        for run in trigger.active(POOL, RESUMED):
                             trigger.cancel(run)
                             report("flow runs", f"{trigger.flow_run_url(run)} is cancelled")
-                    if self._idle(lambda: len(trigger.active(POOL)), seconds, report):
+                    if self._idle(lambda: len(trigger.active(POOL, RESUMED)), seconds, report):
                         return
         except TriggerError as error:
             report("flow runs", f"cannot be drained: {error}")

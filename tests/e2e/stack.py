@@ -54,13 +54,20 @@ class Stack:
 
     def up(self):
         self.platform.up(timeout=150)
+        if hasattr(self, "wiring"):
+            self.drop()
         self.wiring: Wiring = connect(self.platform.settings)
+
+    def drop(self):
+        """Close the connections of the wiring."""
+        self.wiring.trigger.close()
+        self.wiring.registry.close()
+        self.wiring.engine.dispose()
 
     def close(self):
         self.http.close()
         self.platform.down(timeout=1)
-        self.wiring.trigger.close()
-        self.wiring.engine.dispose()
+        self.drop()
         self.platform.purge()
 
     # ---- build, approve, deploy ---------------------------------------------------------------------------

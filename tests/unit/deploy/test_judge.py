@@ -55,6 +55,12 @@ def test_a_leaning_case_keeps_baking():
     assert verdict(case).verdict is Verdict.INCONCLUSIVE
 
 
+def test_a_lean_that_is_certified_to_be_negligible_does_not_hold_the_step():
+    case = heard(((4268, 4), (4201, 0)))
+    assert math.sqrt(20) < verdict(case).harm < 20
+    assert verdict(case).verdict is Verdict.PASS
+
+
 def test_slow_answers_are_harm_too():
     usual = ((20, 0, 0), (180, 0, 2))
     found = verdict(heard(usual, usual, *[((20, 0, 15), (180, 0, 2))] * 4))
