@@ -56,7 +56,7 @@ def test_a_leaning_case_keeps_baking():
 
 
 def test_a_lean_that_is_certified_to_be_negligible_does_not_hold_the_step():
-    case = heard(((4268, 4), (4201, 0)))
+    case = heard(((4268, 5), (4201, 0)))
     assert math.sqrt(20) < verdict(case).harm < 20
     assert verdict(case).verdict is Verdict.PASS
 
