@@ -45,8 +45,8 @@ def free_ports():
 class Stack:
     """The platform of one home and everything a test does with it."""
 
-    def __init__(self, home: Path):
-        Settings(home=home, ports=free_ports()).save()
+    def __init__(self, home: Path, **changes):
+        Settings(home=home, ports=free_ports(), **changes).save()
         self.home = home
         self.platform = Platform(Settings.load({"SEAWAY_HOME": str(home)}))
         self.supervisor = Supervisor(home)
