@@ -7,7 +7,7 @@ written in one transaction: a process killed between any two lines loses nothing
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -388,11 +388,6 @@ class Writer:
                 data=json.dumps(dict(event.data)),
             )
         )
-
-    def notes(self, events: Iterable[Event]) -> None:
-        """Add several lines."""
-        for event in events:
-            self.note(event)
 
 
 def _summary(request: Request) -> dict[str, Any]:

@@ -16,25 +16,19 @@ from prefect.states import Completed, Failed
 from configs.load import ProjectError
 from flows import artifacts, origin
 from flows.making import ORDER, Making, collect_evidence
+from flows.retrying import is_temporary
 from flows.wiring import Wiring, connect, operating_system_user, utc_now
 from registry import tracking
 from registry.approvals import register as register_version
 from registry.errors import Permanent as RegistryPermanent
-from registry.errors import Temporary as RegistryTemporary
 from registry.port import Candidate, ModelVersion
 from serving.package import unpack
 from steps import gate, report
 from steps.errors import Permanent as StepPermanent
-from steps.errors import Temporary as StepTemporary
 from steps.job import StepResult, digest_of
 
 LIMIT = 3600
 """Seconds a step may take."""
-
-
-def is_temporary(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Retry only what may succeed when repeated."""
-    return isinstance(state.result(raise_on_failure=False), StepTemporary | RegistryTemporary)
 
 
 _RETRY: dict[str, Any] = {

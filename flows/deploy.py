@@ -20,7 +20,6 @@ from prefect.states import Completed, Failed
 from deploy.checks import CheckResult
 from deploy.checks import run as run_checks
 from deploy.errors import EndpointTestsFailed, Permanent, RolloutRefused
-from deploy.errors import Temporary as DeployTemporary
 from deploy.plan import Plan, at_once
 from deploy.plan import plan as make_plan
 from deploy.release import Release, Request
@@ -28,11 +27,11 @@ from deploy.rollout import Phase
 from deploy.store import Rollout
 from flows import artifacts
 from flows.dossier import Dossier, fetch, sample_request
+from flows.retrying import is_temporary
 from flows.wiring import Wiring, connect, utc_now
 from registry.approvals import Person, approve, reject
 from registry.entry import Kind
 from registry.errors import PolicyRefused
-from registry.errors import Temporary as RegistryTemporary
 from registry.standing import standing
 
 LOOK = 0.5
@@ -41,12 +40,6 @@ PATIENCE = timedelta(hours=6)
 """How long to wait for another rollout on the same endpoint."""
 GATE_OPEN = timedelta(days=14)
 """How long the second approval may take."""
-
-
-def is_temporary(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Retry only what may succeed when repeated."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, DeployTemporary | RegistryTemporary)
 
 
 class ProductionGate(RunInput):

@@ -147,7 +147,7 @@ def test_a_person_aborts(world):
     world.tick(4)
     world.store.abort("prod", "alice said stop")
     world.tick()
-    assert world.store.rollout("r").state == world.store.rollout("r").state
+    assert world.store.rollout("r").state.phase is Phase.ROLLED_BACK
     assert world.store.rollout("r").state.reason == "alice said stop"
     assert world.weights == {"v1": 100}
 

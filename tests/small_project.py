@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ def make(**changes: Any) -> Project:
         for parent in parents:
             place = place.setdefault(parent, {})
         place[last] = value
-    return Project.model_validate_json(__import__("json").dumps(data))
+    return Project.model_validate_json(json.dumps(data))
 
 
 @pytest.fixture
