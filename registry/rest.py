@@ -21,7 +21,7 @@ SERVICE_HEADER = "x-seaway-service"
 
 
 class Rest:
-    """Calls under `/api/2.0/mlflow/`, with quick retries; close it, or use it in `with`."""
+    """Calls under `/api/VERSION/mlflow/`, with quick retries; close it, or use it in `with`."""
 
     def __init__(self, url: str, user: str | None = None, password: str | None = None) -> None:
         import httpx
@@ -45,19 +45,24 @@ class Rest:
         """Drop the connections."""
         self._client.close()
 
-    def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Read.
+    def get(
+        self, path: str, parameters: Mapping[str, Any] | None = None, *, version: str = "2.0"
+    ) -> dict[str, Any]:
+        """Read; `version` is that of MLflow's interface.
 
         Raises:
             registry.errors.NotFound: MLflow has no such thing.
             registry.errors.Unreachable: no answer after the retries.
             registry.errors.Permanent: any other refusal, in MLflow's words.
         """
-        return dict(self._call("GET", f"/api/2.0/mlflow/{path}", params=dict(parameters or {})).json())
+        address = f"/api/{version}/mlflow/{path}"
+        return dict(self._call("GET", address, params=dict(parameters or {})).json())
 
-    def send(self, method: str, path: str, body: Mapping[str, Any], *, repeat: bool = True) -> dict[str, Any]:
+    def send(
+        self, method: str, path: str, body: Mapping[str, Any], *, repeat: bool = True, version: str = "2.0"
+    ) -> dict[str, Any]:
         """Write; with `repeat=False` a call that MLflow may have begun is not sent twice. Raises as `get`."""
-        answer = self._call(method, f"/api/2.0/mlflow/{path}", repeat=repeat, json=dict(body))
+        answer = self._call(method, f"/api/{version}/mlflow/{path}", repeat=repeat, json=dict(body))
         return dict(answer.json() or {})
 
     def pages(self, path: str, field: str, parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -65,6 +65,7 @@ class Harbour:
         description="Will a ship be late?",
         approval=False,
         deadline="5m",
+        policy=None,
     ):
         """Write a variant of the project file and return its path.
 
@@ -87,6 +88,7 @@ class Harbour:
             },
             "evaluate": {"bootstrap": 50},
             "gate": [{"metric": "roc_auc", "min": 0.6}],
+            "approval": policy or {},
             "staging": {
                 "endpoint": self.staging,
                 "tests": {"latency": {"p99": "2s", "requests": 40}},
