@@ -11,6 +11,7 @@ import sys
 SUBJECTS = (
     "benchmarks.serving.gateway",
     "benchmarks.flows.overhead",
+    "benchmarks.flows.approval",
     "benchmarks.gateway.weights",
     "benchmarks.judge.honesty",
 )

@@ -15,6 +15,8 @@ from configs.quantity import Duration, Percent, Share
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", max_length=63)]
 """SageMaker's pattern for names of endpoints, models and variants."""
+Variable = Annotated[str, StringConstraints(pattern=r"^env:[A-Za-z_][A-Za-z0-9_]*$")]
+"""A secret is named, never written down."""
 Dotted = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")]
 """A Python object: `package.module:name` for functions, `package.module.Class` for estimators."""
 
@@ -332,7 +334,8 @@ class Alarm(Section):
     name: Name
     """Shown when it fires."""
     metric: str
-    """`error_rate`, `error_4xx_rate`, `error_5xx_rate`, `latency`, `requests`, or a gateway counter."""
+    """`error_rate`, `error_4xx_rate`, `error_5xx_rate`, `latency`, `requests`, `refused`,
+    or a gateway counter."""
     statistic: Literal["average", "sum", "p50", "p90", "p95", "p99"] = "average"
     """How the samples of a period become one number; latency is in milliseconds."""
     threshold: float
@@ -387,8 +390,8 @@ class Production(Section):
     """How it is compared with the old one."""
     alarms: tuple[Alarm, ...] = ()
     """Thresholds that roll back on their own."""
-    notify: tuple[str, ...] = ()
-    """Apprise addresses of environment variables, `env:NAME`, told of promotions and rollbacks."""
+    notify: tuple[Variable, ...] = ()
+    """Environment variables `env:NAME` that hold Apprise addresses, told of promotions and rollbacks."""
 
 
 class Project(Section):

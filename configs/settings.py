@@ -5,12 +5,24 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-DEFAULT_PORTS = {"gateway": 8080, "prefect": 4200, "mlflow": 5000, "controller": 8484, "envoy_admin": 9901}
+from configs.retention import Retention
+
+GATEWAYS = {"envoy-1": "envoy-1-admin", "envoy-2": "envoy-2-admin"}
+"""The gateway's processes, and the name of the port of each one's admin interface."""
+DEFAULT_PORTS = {
+    "gateway": 8080,
+    "prefect": 4200,
+    "mlflow": 5000,
+    "controller": 8484,
+    "envoy-1-admin": 9901,
+    "envoy-2-admin": 9902,
+}
 
 
 class Settings(BaseModel):
@@ -34,6 +46,10 @@ class Settings(BaseModel):
     """Artifact root: a folder or `s3://bucket/prefix`; a folder in the home when empty."""
     auth: bool = False
     """MLflow asks for user and password, so that approvals carry a proven name."""
+    keep_days: int = Field(default=30, ge=1)
+    """Days that step folders and packages stay when nobody uses them."""
+    keep_at_least: int = Field(default=5, ge=0)
+    """How many of each step, and how many packages, stay however old they are: the ones used last."""
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -71,6 +87,11 @@ class Settings(BaseModel):
     def artifact_root(self) -> str:
         """Where MLflow keeps artifacts."""
         return self.artifacts or str(self.home / "artifacts")
+
+    @property
+    def retention(self) -> Retention:
+        """How long step folders and packages stay."""
+        return Retention(timedelta(days=self.keep_days), self.keep_at_least)
 
     def secret(self, name: str) -> str:
         """A secret that `seaway up` generated (mode 0600), for example `webhook`, `control`, `webhook_key`.

@@ -17,7 +17,7 @@ from deploy import judge
 from deploy import rollout as machine
 from deploy.counting import increase
 from deploy.errors import DeployError, Permanent
-from deploy.port import Counters, Fleet, Readiness, Share, Target
+from deploy.port import Fleet, Readiness, Share, Target, Totals
 from deploy.release import Release
 from deploy.rollout import Phase, Seen, State, Verdict
 from deploy.store import Endpoint, Event, Rollout, Store
@@ -37,7 +37,7 @@ CRASHES = 5
 class Look:
     """What one observation found: totals and increments by fleet."""
 
-    totals: dict[str, Counters]
+    totals: dict[str, Totals]
     samples: dict[str, Sample]
 
 
@@ -188,8 +188,9 @@ class Controller:
 
     def _observe(self, endpoint: str, now: datetime) -> Look:
         totals = self._target.observe(endpoint)
-        samples = {name: increase(self._store.counters(name), seen, now) for name, seen in totals.items()}
-        return Look(totals, samples)
+        before = {name: self._store.counters(name) for name in totals}
+        samples = {name: increase(before[name], seen, now) for name, seen in totals.items()}
+        return Look({name: {**before[name], **seen} for name, seen in totals.items()}, samples)
 
     def _judge(
         self, endpoint: Endpoint, rollout: Rollout, look: Look, now: datetime

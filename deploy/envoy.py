@@ -23,9 +23,11 @@ _FIELDS = {
     "upstream_rq_5xx": "errors_5xx",
     "upstream_rq_active": "active",
 }
+_REFUSED = ("upstream_rq_pending_overflow", "upstream_rq_active_overflow")
+"""A refused request is in one of them, and Envoy counts it as completed with a 503 of its own."""
 
 
-def command(executable: str, configuration: Path, *, concurrency: int = 2) -> tuple[str, ...]:
+def command(executable: str, configuration: Path, *, concurrency: int = 1) -> tuple[str, ...]:
     """How to start Envoy, without hot restart: files carry every change, and homes would share its memory."""
     options = ("--disable-hot-restart", "--concurrency", str(concurrency), "--log-level", "warning")
     return (executable, "-c", str(configuration), *options)
@@ -102,7 +104,7 @@ class EnvoyAdmin:
         except (httpx.HTTPError, json.JSONDecodeError) as error:
             raise GatewayUnreachable(
                 f"the gateway's admin interface at {self._client.base_url} does not answer ({error}); "
-                "see `seaway logs envoy`"
+                "see `seaway status`"
             ) from error
 
 
@@ -143,7 +145,8 @@ def _host(status: Mapping[str, Any]) -> Host:
 def _counters(found: dict[str, int], latency: tuple[tuple[float, int], ...]) -> Counters:
     known = {field: found.get(name, 0) for name, field in _FIELDS.items()}
     other = {name: value for name, value in found.items() if name not in _FIELDS and "active" not in name}
-    return Counters(**known, latency=latency, other=other)
+    refused = sum(found.get(name, 0) for name in _REFUSED)
+    return Counters(**known, latency=latency, refused=refused, other=other)
 
 
 def _buckets(buckets: list[dict[str, Any]]) -> tuple[tuple[float, int], ...]:
@@ -155,9 +158,16 @@ def _buckets(buckets: list[dict[str, Any]]) -> tuple[tuple[float, int], ...]:
 class ConfigFolder:
     """The files Envoy watches. They are also the memory of what was last asked for, across restarts."""
 
-    def __init__(self, path: Path, *, model_timeout: float = gateway.MODEL_TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        model_timeout: float = gateway.MODEL_TIMEOUT_SECONDS,
+        max_requests: int = gateway.MAX_REQUESTS,
+    ) -> None:
         self.path = path.absolute()
         self._timeout = model_timeout
+        self._max_requests = max_requests
 
     def prepare(self) -> None:
         """Make the folder so that Envoy can start: no endpoints and no clusters, unless it holds some."""
@@ -178,7 +188,8 @@ class ConfigFolder:
 
     def write_clusters(self, fleets: Iterable[Fleet]) -> str:
         """Replace the list of fleets; returns its version. Write a new fleet's instances first."""
-        return self._write("cds.json", gateway.clusters(fleets, self.path))
+        content = gateway.clusters(fleets, self.path, max_requests=self._max_requests)
+        return self._write("cds.json", content)
 
     def write_instances(self, fleet: str, ports: Iterable[int], draining: Iterable[int] = ()) -> str:
         """Replace the instances of a fleet; returns their version."""

@@ -29,6 +29,7 @@ from deploy.port import Fleet, Share
 __all__ = [
     "LATENCY_BUCKETS_MS",
     "MAX_BODY_BYTES",
+    "MAX_REQUESTS",
     "MODEL_TIMEOUT_SECONDS",
     "ROUTES",
     "bootstrap",
@@ -42,6 +43,8 @@ __all__ = [
 
 MODEL_TIMEOUT_SECONDS = 60.0
 """How long a model may take, retries included; below the read time-out of boto3 with its connection time."""
+MAX_REQUESTS = 1024
+"""Most requests of a fleet that are answered at a time, and as many that wait; more are refused with 429."""
 VARIANT_HEADER = "x-Amzn-Invoked-Production-Variant"
 TARGET_HEADER = "x-amzn-sagemaker-target-variant"
 
@@ -84,9 +87,12 @@ def remembered_routes(rds: Mapping[str, Any]) -> dict[str, tuple[Share, ...]]:
     return {name: tuple(Share(**share) for share in split) for name, split in endpoints.items()}
 
 
-def clusters(fleets: Iterable[Fleet], folder: PurePath) -> dict[str, Any]:
+def clusters(
+    fleets: Iterable[Fleet], folder: PurePath, *, max_requests: int = MAX_REQUESTS
+) -> dict[str, Any]:
     """The content of `cds.json`: one cluster per fleet, which never changes once made."""
-    return _discovery(*(_cluster(fleet.id, folder) for fleet in sorted(fleets, key=lambda fleet: fleet.id)))
+    names = sorted(fleet.id for fleet in fleets)
+    return _discovery(*(_cluster(name, folder, max_requests) for name in names))
 
 
 def endpoints(
@@ -260,13 +266,8 @@ def _is(name: str, value: str) -> dict[str, Any]:
     return {"name": name, "string_match": {"exact": value}}
 
 
-def _cluster(fleet: str, folder: PurePath) -> dict[str, Any]:
-    limits = {
-        "max_connections": 1024,
-        "max_pending_requests": 1024,
-        "max_requests": 1024,
-        "max_retries": 1024,
-    }
+def _cluster(fleet: str, folder: PurePath, limit: int) -> dict[str, Any]:
+    limited = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
     return {
         "@type": f"{_TYPES}.config.cluster.v3.Cluster",
         "name": fleet,
@@ -283,7 +284,7 @@ def _cluster(fleet: str, folder: PurePath) -> dict[str, Any]:
             "update_merge_window": "0s",  # by default workers learn of health and drains up to 1 s late
         },
         "ignore_health_on_host_removal": True,
-        "circuit_breakers": {"thresholds": [limits]},
+        "circuit_breakers": {"thresholds": [dict.fromkeys(limited, limit)]},
         "health_checks": [_health_check()],
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {

@@ -5,9 +5,10 @@ A target converges: every call may be repeated, and repeating it changes nothing
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Totals of one fleet since some start; a total that falls means the gateway restarted.
+    """Totals of one fleet since a gateway's start; a total that falls means that this gateway restarted.
 
     `latency` maps an upper bound in milliseconds to the number of answers that took at most that long;
     the last bound is infinity.
@@ -92,8 +93,14 @@ class Counters:
     latency: tuple[tuple[float, int], ...] = ()
     active: int = 0
     """Requests being answered right now (a gauge)."""
+    refused: int = 0
+    """Requests that no model saw, because too many waited already; also in `requests` and `errors_5xx`."""
     other: dict[str, int] = field(default_factory=dict)
     """Any further counter of the gateway by name."""
+
+
+Totals: TypeAlias = Mapping[str, Counters]
+"""One fleet's counters by the name of the gateway that counts; a gateway that is down is absent."""
 
 
 class Target(Protocol):
@@ -120,7 +127,7 @@ class Target(Protocol):
         """Make the endpoint's traffic look like `split`; an empty split removes the endpoint."""
         ...
 
-    def observe(self, endpoint: str) -> dict[str, Counters]:
+    def observe(self, endpoint: str) -> dict[str, Totals]:
         """Totals of each fleet of the endpoint, by `Fleet.id`; a fleet without traffic may be absent."""
         ...
 

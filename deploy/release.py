@@ -9,6 +9,9 @@ from configs.project import Alarm, Judge
 from deploy.plan import Plan
 from deploy.port import Fleet
 
+RESTORE = ":restore"
+"""How the ids of rollouts end that bring the previous version back; no approval stands behind them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
@@ -46,3 +49,8 @@ class Request:
     """The endpoint is the model's production: promotion moves the aliases."""
     requested_by: str = ""
     notify: tuple[str, ...] = ()
+
+    @property
+    def restores(self) -> bool:
+        """A person asked for the previous version back."""
+        return self.id.endswith(RESTORE)

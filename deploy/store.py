@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 
 from deploy.errors import RolloutRefused
 from deploy.judge import Case, Opinion
-from deploy.port import Counters, Fleet
+from deploy.port import Counters, Fleet, Totals
 from deploy.release import Release, Request
 from deploy.rollout import Phase, State, begin
 from monitoring.alarms import Sample
@@ -128,8 +128,8 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _text(value: Any) -> str:
-    return json.dumps(_adapter(cast("Any", type(value))).dump_python(value, mode="json"))
+def _text(value: Any, kind: Any = None) -> str:
+    return json.dumps(_adapter(kind or cast("Any", type(value))).dump_python(value, mode="json"))
 
 
 def _value(kind: type[T], text: str) -> T:
@@ -276,17 +276,27 @@ class Store:
         with self._reading.connect() as db:
             return tuple(_value(Fleet, text) for text in db.scalars(sa.select(_retiring.c.data)))
 
+    def packages(self) -> frozenset[str]:
+        """Digests of all packages that an endpoint, a running rollout or a fleet still to be stopped uses."""
+        releases = sa.union_all(sa.select(_endpoints.c.stable), sa.select(_endpoints.c.previous))
+        running = sa.select(_rollouts.c.request).where(_rollouts.c.active.is_not(None))
+        with self._reading.connect() as db:
+            served = {_value(Release, text).digest for text in db.scalars(releases) if text}
+            asked = {_value(Request, text).release.digest for text in db.scalars(running)}
+            ending = {_value(Fleet, text).digest for text in db.scalars(sa.select(_retiring.c.data))}
+        return frozenset(served | asked | ending)
+
     def samples(self, fleet: str, since: datetime) -> tuple[Sample, ...]:
         """What a fleet answered since a moment, oldest first."""
         query = sa.select(_samples.c.data).where(_samples.c.fleet == fleet, _samples.c.at > since.timestamp())
         with self._reading.connect() as db:
             return tuple(_value(Sample, text) for text in db.scalars(query.order_by(_samples.c.at)))
 
-    def counters(self, fleet: str) -> Counters | None:
-        """The totals at the last look."""
+    def counters(self, fleet: str) -> Totals:
+        """The totals at the last look, of every gateway that ever answered."""
         with self._reading.connect() as db:
             text = db.scalar(sa.select(_counters.c.data).where(_counters.c.fleet == fleet))
-        return _value(Counters, text) if text else None
+        return _value(dict[str, Counters], text) if text else {}
 
     def events(
         self, endpoint: str | None = None, rollout: str | None = None, last: int = 500
@@ -357,14 +367,14 @@ class Writer:
         """The fleet is gone, or wanted again."""
         self._db.execute(_retiring.delete().where(_retiring.c.fleet == fleet))
 
-    def count(self, fleet: str, counters: Counters, sample: Sample) -> None:
+    def count(self, fleet: str, counters: Totals, sample: Sample) -> None:
         """Remember the totals and, when anything was answered, the sample."""
-        text = _text(counters)
+        text = _text(counters, dict[str, Counters])
         if not self._db.execute(
             _counters.update().where(_counters.c.fleet == fleet).values(data=text)
         ).rowcount:
             self._db.execute(_counters.insert().values(fleet=fleet, data=text))
-        if sample.requests:
+        if sample.requests or sample.other.get("refused"):
             self._db.execute(
                 _samples.insert().values(fleet=fleet, at=sample.at.timestamp(), data=_text(sample))
             )

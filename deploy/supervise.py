@@ -164,6 +164,13 @@ class Supervisor:
                 self._call("shutdown")
             self._until_gone(None)
 
+    def pid(self) -> int:
+        """Process id of supervisord itself; 0 when it does not run."""
+        try:
+            return int(self._call("getPID"))
+        except (SupervisorUnavailable, ProgramRefused):
+            return 0
+
     def running(self) -> bool:
         """Tell whether supervisord answers and is not on its way out."""
         from supervisor.states import SupervisorStates

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from deploy.rollout import Phase
-from deploy.store import Rollout
-from flows.artifacts import rollout_sentence
+from flows.notices import notify
 from flows.trigger import RunState
 from flows.wiring import Wiring
 from registry.entry import Entry, Kind
@@ -135,7 +133,7 @@ class Approvals:
         """A rollout whose approval is not in force any more ends."""
         for endpoint in self._wiring.store.endpoints():
             rollout = self._wiring.store.active(endpoint.name)
-            if rollout is None or rollout.request.id.endswith(":restore"):
+            if rollout is None or rollout.request.restores:
                 continue
             approval = rollout.request.id.rpartition(":")[0]
             release = rollout.request.release
@@ -150,7 +148,7 @@ class Approvals:
         for rollout in self._wiring.store.unannounced():
             if rollout.request.release.model in failed:
                 continue
-            notify(rollout)
+            notify(rollout, os.environ)
             with self._wiring.store.writing() as store:
                 store.announce(rollout.request.id)
 
@@ -161,20 +159,3 @@ def _run_of(entry: Entry) -> UUID:
 
 def _killed(run: RunState) -> bool:
     return run.type == "CRASHED"
-
-
-def notify(rollout: Rollout) -> None:
-    """Send the end of a rollout to the addresses of its project; a message that cannot be sent is logged."""
-    addresses = [os.environ.get(name.removeprefix("env:"), "") for name in rollout.request.notify]
-    if not any(addresses):
-        return
-    import apprise
-
-    messenger = apprise.Apprise()
-    for address in filter(None, addresses):
-        messenger.add(address)
-    good = rollout.state.phase in {Phase.PROMOTED, Phase.ENDED}
-    kind = apprise.NotifyType.SUCCESS if good else apprise.NotifyType.FAILURE
-    title = f"Seaway: endpoint {rollout.request.endpoint}"
-    if not messenger.notify(body=rollout_sentence(rollout), title=title, notify_type=kind):
-        log.error("the notification about %s could not be sent", rollout.request.id)

@@ -77,7 +77,8 @@ def rollout_sentence(rollout: Rollout) -> str:
             why = f": {rollout.opinion.reason}" if rollout.opinion else ""
             return f"{who} at {split.weight}% (step {state.step + 1} of {steps}){why}"
         case Phase.PROMOTED:
-            return f"{who} was promoted on {rollout.request.endpoint}"
+            done = "restored" if rollout.request.restores else "promoted"
+            return f"{who} was {done} on {rollout.request.endpoint}"
         case Phase.ENDED:
             return f"the shadow of {who} ended"
         case Phase.ROLLED_BACK:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from prefect.states import Completed, Failed
 from configs.load import ProjectError
 from flows import artifacts, origin
 from flows.making import ORDER, Making, collect_evidence
+from flows.pruning import prune_steps
 from flows.retrying import is_temporary
 from flows.wiring import Wiring, connect, operating_system_user, utc_now
 from registry import tracking
@@ -72,13 +74,25 @@ def build(project: str, from_step: str = "", force: bool = False, author: str = 
         }
         version = register(wiring, making, steps, gates, author or operating_system_user())
     except (Stopped, ProjectError, StepPermanent, RegistryPermanent) as stop:
+        tidy(wiring)
         return Failed(name="Stopped", message=str(stop))
+    tidy(wiring)
     cached = isinstance(trained, State)  # a task that returns a named state gives the flow that state
     trained_now = "; nothing had changed, so nothing was trained" if cached else ""
     return Completed(
         message=f"{version.model} version {version.version} waits for approval{trained_now}",
         data={"model": version.model, "version": version.version},
     )
+
+
+def tidy(wiring: Wiring) -> None:
+    """Remove step folders of long ago; a failure is only worth a warning."""
+    try:
+        if gone := prune_steps(wiring, utc_now()):
+            freed = sum(item.size for item in gone) / 2**20
+            get_run_logger().info("removed %d step folders of former builds (%.0f MiB)", len(gone), freed)
+    except OSError as error:
+        get_run_logger().warning("old step folders could not be removed: %s", error)
 
 
 def _making(wiring: Wiring, file: Path, from_step: str, *, force: bool) -> Making:
@@ -140,6 +154,7 @@ def champion_package(wiring: Wiring, making: Making) -> tuple[str, str, Path] | 
     stable = endpoint.stable
     folder = wiring.settings.home / "packages" / stable.digest
     unpack(wiring.archives / f"{stable.digest}.tar.gz", folder, stable.digest)
+    os.utime(folder)
     return f"version {stable.version}", stable.digest, folder
 
 

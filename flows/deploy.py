@@ -6,6 +6,7 @@ moment: every wish has an id made from the approval, and asking again changes no
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from datetime import timedelta
@@ -27,9 +28,10 @@ from deploy.rollout import Phase
 from deploy.store import Rollout
 from flows import artifacts
 from flows.dossier import Dossier, fetch, sample_request
+from flows.notices import problems
 from flows.retrying import is_temporary
 from flows.wiring import Wiring, connect, utc_now
-from registry.approvals import Person, approve, reject
+from registry.approvals import Person, Subject, decide
 from registry.entry import Kind
 from registry.errors import PolicyRefused
 from registry.standing import standing
@@ -91,8 +93,10 @@ def collect(wiring: Wiring, model: str, version: str, approval_id: str) -> Dossi
 
 @task(name="plan")
 def check_plan(wiring: Wiring, dossier: Dossier) -> Plan:
-    """The production rollout as steps; refuses what the target cannot do."""
+    """The production rollout as steps; refuses what the target cannot do, warns of what nobody would hear."""
     production = dossier.project.production
+    for problem in problems(production.notify, os.environ):
+        get_run_logger().warning(problem)
     plan = make_plan(production.rollout, wiring.target.capabilities, production.instance_count)
     endpoint = wiring.store.endpoint(production.endpoint)
     if endpoint is None or endpoint.stable is None:
@@ -174,11 +178,10 @@ def _approved_for_production(wiring: Wiring, dossier: Dossier) -> bool:
 
 def _answer(wiring: Wiring, dossier: Dossier, answer: ProductionGate) -> None:
     """Write the form's answer into the ledger; what the policy refuses leaves the gate open."""
-    act = approve if answer.decision == "Approved" else reject
     person = Person(answer.approver, source="flow-form", authenticated=False)
-    subject = (dossier.version.model, dossier.version.version)
+    subject = Subject(dossier.version.model, dossier.version.version, "production")
     try:
-        act(wiring.desk, *subject, person, utc_now(), answer.comment, stage="production")
+        decide(wiring.desk, subject, answer.decision, person, utc_now(), answer.comment)
     except PolicyRefused as refusal:
         get_run_logger().warning("the approval was not accepted: %s", refusal)
 

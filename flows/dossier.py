@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ def _in_force(ledger: Ledger, model: str, number: str, approval_id: str) -> Entr
 def _archive(registry: ModelRegistry, version: ModelVersion, archives: Path, digest: str) -> Path:
     kept = archives / f"{digest}.tar.gz"
     if kept.exists() and package.digest(kept) == digest:
+        os.utime(kept)
         return kept
     archives.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archives) as folder:

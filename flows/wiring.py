@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from configs.settings import Settings
+from configs.settings import GATEWAYS, Settings
 from deploy.controller import Controller
 from deploy.port import Target
 from deploy.store import Store, archives
@@ -79,12 +79,13 @@ class Wiring:
     def target(self) -> Target:
         """Where endpoints run."""
         from deploy.envoy import ConfigFolder, EnvoyAdmin
+        from deploy.gateways import Gateways
         from deploy.supervise import Supervisor
         from deploy.targets.local import LocalTarget
 
         home = self.settings.home
-        admin = EnvoyAdmin(self.settings.url("envoy_admin"))
-        return LocalTarget(home, Supervisor(home), admin, ConfigFolder(home / "gateway"))
+        admins = {name: EnvoyAdmin(self.settings.url(port)) for name, port in GATEWAYS.items()}
+        return LocalTarget(home, Supervisor(home), Gateways(admins), ConfigFolder(home / "gateway"))
 
     @cached_property
     def controller(self) -> Controller:

@@ -15,7 +15,7 @@ from registry.evidence import Evidence, Shelf
 from registry.gestures import Gestures
 from registry.ledger import Ledger
 from registry.port import STATUS, Candidate, ModelRegistry, ModelVersion
-from registry.standing import APPROVED, PENDING, REJECTED, Status, standing
+from registry.standing import PENDING, Status, standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,15 @@ class Person:
     source: Source = "cli"
     authenticated: bool = True
     """The source has checked the name; a login on this machine counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is decided on: a version, for the gate before this stage."""
+
+    model: str
+    version: str
+    stage: Stage = "staging"
 
 
 def register(
@@ -76,50 +85,41 @@ def register(
     return version
 
 
-def approve(
-    desk: Desk,
-    model: str,
-    version: str,
-    person: Person,
-    now: datetime,
-    comment: str = "",
-    stage: Stage = "staging",
+def decide(
+    desk: Desk, subject: Subject, wanted: Status, person: Person, now: datetime, comment: str = ""
 ) -> Entry:
-    """Approve a version: written to the ledger first, then shown in the registry.
+    """Approve or reject a version, or make it wait again; written to the ledger first, then shown.
 
-    Returns the `approved` entry, the `vote` when a second person is needed, or the approval in force.
+    Rejecting an approved version takes its approval back for good.
+
+    Returns the entry written (of an approval the `vote` when a second person is needed), or the approval
+    that is in force already.
 
     Raises:
         registry.errors.PolicyRefused: the policy forbids it; the refusal is in the ledger too.
         registry.errors.NotFound: no such version.
     """
-    return _act(desk, (model, version, stage), APPROVED, person, now, comment)
-
-
-def reject(
-    desk: Desk,
-    model: str,
-    version: str,
-    person: Person,
-    now: datetime,
-    comment: str = "",
-    stage: Stage = "staging",
-) -> Entry:
-    """Reject a version, or take its approval back for good; errors as in `approve`."""
-    return _act(desk, (model, version, stage), REJECTED, person, now, comment)
-
-
-def withdraw(
-    desk: Desk,
-    model: str,
-    version: str,
-    person: Person,
-    now: datetime,
-    comment: str = "",
-    stage: Stage = "staging",
-) -> Entry:
-    """Make a version wait for a decision again; errors as in `approve`."""
-    return _act(desk, (model, version, stage), PENDING, person, now, comment)
+    version = _version(desk.registry, subject.model, subject.version)
+    while True:
+        entries = desk.ledger.entries(subject.model, subject.version)
+        current = standing(entries, subject.stage)
+        policy = policy_of(desk, version, current.registered)
+        gestures = desk.gestures.list(subject.model, subject.version)
+        latest = max((gesture.seq for gesture in gestures), default=0)
+        wish = Wish(wanted, person.name, person.authenticated, person.source, comment, latest)
+        entry = answer(version, entries, wish, policy, evidence_of(desk, version), now, subject.stage)
+        if entry is None:
+            return _in_force(version, current.last)
+        try:
+            written = desk.ledger.append(entry, after=current.head)
+        except Conflict:
+            continue
+        break
+    if subject.stage == "staging" and (rewritten := mirror(version, standing([*entries, written]))):
+        show(desk.registry, version, rewritten)
+    if written.kind is Kind.REFUSED:
+        raise PolicyRefused(written.comment)
+    return written
 
 
 def policy_of(desk: Desk, version: ModelVersion, registered: Entry | None) -> Approval:
@@ -148,32 +148,6 @@ def show(registry: ModelRegistry, version: ModelVersion, rewritten: Mirror) -> N
     if rewritten.description is not None:
         registry.annotate(version.model, version.version, {}, rewritten.description)
     registry.annotate(version.model, version.version, rewritten.tags)
-
-
-def _act(
-    desk: Desk, subject: tuple[str, str, Stage], wanted: Status, person: Person, now: datetime, comment: str
-) -> Entry:
-    model, number, stage = subject
-    version = _version(desk.registry, model, number)
-    while True:
-        entries = desk.ledger.entries(model, number)
-        current = standing(entries, stage)
-        policy = policy_of(desk, version, current.registered)
-        latest = max((gesture.seq for gesture in desk.gestures.list(model, number)), default=0)
-        wish = Wish(wanted, person.name, person.authenticated, person.source, comment, latest)
-        entry = answer(version, entries, wish, policy, evidence_of(desk, version), now, stage)
-        if entry is None:
-            return _in_force(version, current.last)
-        try:
-            written = desk.ledger.append(entry, after=current.head)
-        except Conflict:
-            continue
-        break
-    if stage == "staging" and (rewritten := mirror(version, standing([*entries, written]))):
-        show(desk.registry, version, rewritten)
-    if written.kind is Kind.REFUSED:
-        raise PolicyRefused(written.comment)
-    return written
 
 
 def _version(registry: ModelRegistry, model: str, number: str) -> ModelVersion:

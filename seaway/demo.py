@@ -131,10 +131,11 @@ class Demo:
 
     def _approve_by_command(self, version: str) -> None:
         from flows.wiring import utc_now
-        from registry.approvals import Person, approve
+        from registry.approvals import Person, Subject, decide
 
-        person = Person("demo", source="cli")
-        approve(self._wiring.desk, MODEL, version, person, utc_now(), "the demo looked at the decision sheet")
+        subject, person = Subject(MODEL, version), Person("demo", source="cli")
+        said = "the demo looked at the decision sheet"
+        decide(self._wiring.desk, subject, "Approved", person, utc_now(), said)
 
     def _deploy(self, version: str, approve: Callable[[str], None]) -> Rollout:
         """Approve, and watch until the rollout on production is decided."""

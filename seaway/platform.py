@@ -16,13 +16,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from configs.settings import Settings
+from configs.settings import GATEWAYS, Settings
 from deploy.envoy import ConfigFolder
 from deploy.gateway import bootstrap
 from deploy.supervise import GONE, ProcessState, Supervisor
 from seaway import secrets
 from seaway.memory import proportional_bytes
-from seaway.programs import POOL, PORTS_OF, STOP_ORDER, Service, choose_ports, gateway_folder, services
+from seaway.programs import (
+    POOL,
+    PORTS_OF,
+    STOP_ORDER,
+    Service,
+    bootstrap_file,
+    choose_ports,
+    gateway_folder,
+    services,
+)
 
 RESUMED = "approval"
 """Tag of the runs that the controller starts again when their process was killed."""
@@ -177,15 +186,16 @@ class Platform:
         secrets.ensure(settings.home, auth=settings.auth)
         folder = gateway_folder(settings)
         ConfigFolder(folder).prepare()
-        configuration = bootstrap(
-            admin_host="127.0.0.1",
-            admin_port=ports["envoy_admin"],
-            host=settings.host,
-            port=ports["gateway"],
-            folder=folder,
-            node=socket.gethostname(),
-        )
-        _replace(folder / "bootstrap.json", json.dumps(configuration, indent=1))
+        for name, admin in GATEWAYS.items():
+            configuration = bootstrap(
+                admin_host="127.0.0.1",
+                admin_port=ports[admin],
+                host=settings.host,
+                port=ports["gateway"],
+                folder=folder,
+                node=f"{socket.gethostname()} {name}",
+            )
+            _replace(bootstrap_file(settings, name), json.dumps(configuration, indent=1))
 
     def _await_health(self, deadline: float, report: Report) -> None:
         begun = time.monotonic()

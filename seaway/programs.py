@@ -6,19 +6,19 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.settings import DEFAULT_PORTS, Settings
+from configs.settings import DEFAULT_PORTS, GATEWAYS, Settings
 from deploy.envoy import command
 from deploy.supervise import Program
 
 PORTS_OF: dict[str, tuple[str, ...]] = {
-    "envoy": ("gateway", "envoy_admin"),
+    **{name: ("gateway", admin) for name, admin in GATEWAYS.items()},
     "prefect": ("prefect",),
     "mlflow": ("mlflow",),
     "controller": ("controller",),
     "worker": (),
 }
 """The platform's programs, and the names in `Settings.ports` of the ports each listens on."""
-STOP_ORDER = ("worker", "controller", "mlflow", "prefect", "envoy")
+STOP_ORDER = ("worker", "controller", "mlflow", "prefect", *GATEWAYS)
 """Nobody loses what it depends on while it finishes; the data plane serves longest."""
 POOL = "seaway"
 """Prefect work pool of the worker."""
@@ -116,6 +116,11 @@ def gateway_folder(settings: Settings) -> Path:
     return settings.home / "gateway"
 
 
+def bootstrap_file(settings: Settings, gateway: str) -> Path:
+    """What one of the gateway's processes is started with."""
+    return gateway_folder(settings) / f"{gateway}.json"
+
+
 def services(settings: Settings, python: str, envoy: str) -> tuple[Service, ...]:
     """The platform, in the order of its start.
 
@@ -144,13 +149,15 @@ def services(settings: Settings, python: str, envoy: str) -> tuple[Service, ...]
     prefect = (python, "-m", "prefect", "server", "start", *bind, port["prefect"])
     app = ("--factory", "registry.server:create_app", "--log-level", "warning")
     mlflow = (python, "-m", "uvicorn", *app, *bind, port["mlflow"])
-    bootstrap = gateway_folder(settings) / "bootstrap.json"
     url = settings.url
     return (
-        Service(
-            program("envoy", command(envoy, bootstrap), 100),
-            f"{url('envoy_admin')}/ready",
-            url=url("gateway"),
+        *(
+            Service(
+                program(name, command(envoy, bootstrap_file(settings, name)), 100),
+                f"{url(admin)}/ready",
+                url=url("gateway"),
+            )
+            for name, admin in GATEWAYS.items()
         ),
         Service(
             program("prefect", prefect, 200, prefect_server(settings)),

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import IO, TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -25,6 +25,7 @@ from starlette.routing import Route
 
 from flows.approvals import Approvals
 from flows.artifacts import rollout_sentence
+from flows.pruning import prune_packages
 from flows.wiring import Wiring, connect, utc_now
 from registry.deliveries import Deliveries
 from registry.errors import LedgerDamaged, RegistryError
@@ -41,6 +42,8 @@ SCAN = 15.0
 """Seconds between two looks at the registry when nobody calls."""
 SOON = 0.3
 """Seconds until the next look while somebody's gesture is still under way."""
+PRUNE = timedelta(minutes=10)
+"""Time between two looks for what nobody needs any more."""
 ALIVE = 15.0
 """Seconds without a tick after which the process calls itself unhealthy."""
 
@@ -85,13 +88,18 @@ class Loops:
             began = time.monotonic()
             try:
                 controller.tick(utc_now())
-                if utc_now() - pruned > timedelta(minutes=10):
-                    controller.prune(utc_now())
+                if utc_now() - pruned > PRUNE:
                     pruned = utc_now()
+                    self._prune(pruned)
                 self._ticked = time.monotonic()
             except Exception:
                 log.exception("a look at the endpoints failed; looking again")
             self._stop.wait(max(0.0, TICK - (time.monotonic() - began)))
+
+    def _prune(self, now: datetime) -> None:
+        self._wiring.controller.prune(now)
+        for item in prune_packages(self._wiring, now):
+            log.info("removed package %s, unused since %s", item.name[:12], f"{item.used:%Y-%m-%d}")
 
     def _registry(self) -> None:
         if not self._ledger_holds():

@@ -253,16 +253,22 @@ def _double_columns(
             row = next(n for n, value in enumerate(values) if type(value) not in _NUMERIC)
             problem = f"{item.name!r} in row {row} must be a number, not {_short(values[row])}"
             raise BadBody(problem, field=item.name, row=row)
-    with np.errstate(over="ignore"):
-        numbers = np.array(table, dtype=np.float64).astype(dtype, copy=False)
-    if np.isinf(numbers).any():
-        raise _at(np.isinf(numbers), inputs, "is too large a number; send a finite one")
-    missing = np.isnan(numbers)
-    if missing.any():
-        missing &= np.array([[item.required] for item in inputs])
-        if missing.any():
-            raise _at(missing, inputs, "is missing, but this input is required")
+    numbers = np.array(table, dtype=np.float64)
+    if dtype != "float64":
+        with np.errstate(over="ignore"):
+            numbers = numbers.astype(dtype)
+    if not np.isfinite(numbers).all():
+        _check_strange(numbers, inputs)
     return [column.reshape(-1, 1) for column in numbers]
+
+
+def _check_strange(numbers: npt.NDArray[np.floating], inputs: list[Input]) -> None:
+    """Refuse infinity, and a missing value where one is required."""
+    if (infinite := np.isinf(numbers)).any():
+        raise _at(infinite, inputs, "is too large a number; send a finite one")
+    missing = np.isnan(numbers) & np.array([[item.required] for item in inputs])
+    if missing.any():
+        raise _at(missing, inputs, "is missing, but this input is required")
 
 
 def _at(mask: npt.NDArray[np.bool_], inputs: list[Input], problem: str) -> BadBody:

@@ -7,15 +7,17 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from configs.retention import Item, Retention, expired
+from steps import disk
 from steps.errors import StorageFull
 
 RESULT = "result.json"
@@ -112,22 +114,20 @@ def run_step(
     return StepResult(folder, False, stored["output"], stored["seconds"])
 
 
-def prune(runs: Path, keep: int) -> tuple[Path, ...]:
-    """Delete what crashed runs left, and of each step all but the `keep` results that were used last."""
-    doomed: list[Path] = []
-    by_step: dict[str, list[Path]] = {}
+def prune(runs: Path, rule: Retention, now: datetime, *, dry_run: bool = False) -> tuple[Item, ...]:
+    """Remove old results, and what crashed runs left; returns what went, or with `dry_run` would go."""
+    return disk.clear(expired(_found(runs), (), rule, now), dry_run=dry_run)
+
+
+def _found(runs: Path) -> Iterator[Item]:
+    """Results by step, and what no living process works on."""
     for folder in sorted(runs.iterdir()) if runs.is_dir() else ():
-        if folder.name.startswith(_UNFINISHED):
-            if not _alive(folder):
-                doomed.append(folder)
-        elif folder.is_dir() and "-" in folder.name:
-            by_step.setdefault(folder.name.rpartition("-")[0], []).append(folder)
-    for folders in by_step.values():
-        newest = sorted(folders, key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
-        doomed.extend(newest[keep:])
-    for folder in doomed:
-        _remove(folder)
-    return tuple(doomed)
+        step = folder.name.rpartition("-")[0]
+        left = folder.name.startswith((_UNFINISHED, disk.REMOVED))
+        if not step or not folder.is_dir() or (left and _alive(folder)):
+            continue
+        if since := disk.used([folder]):
+            yield Item("" if left else step, folder.name, (folder,), since)
 
 
 def _read(folder: Path, key: str) -> dict[str, Any] | None:
@@ -153,7 +153,7 @@ def _unfinished(runs: Path) -> Iterator[Path]:
         yield temporary
     finally:
         os.close(handle)
-        _remove(temporary)
+        disk.remove(temporary)
 
 
 def _alive(folder: Path) -> bool:
@@ -174,21 +174,13 @@ def _alive(folder: Path) -> bool:
 def _publish(temporary: Path, folder: Path, key: str, *, force: bool) -> None:
     """Give the finished folder its name; of two equal runs that race, the first stays."""
     if folder.exists() and (force or _read(folder, key) is None):
-        _remove(folder)
+        disk.remove(folder)
     try:
         temporary.rename(folder)
     except OSError as error:
         if error.errno not in {errno.ENOTEMPTY, errno.EEXIST} or _read(folder, key) is None:
             raise
     _sync(folder.parent)
-
-
-def _remove(folder: Path) -> None:
-    """Rename first, so that nobody meets a folder half deleted."""
-    hidden = folder.with_name(f"{_UNFINISHED}{folder.name.lstrip('.')}-{os.getpid()}-removed")
-    with suppress(FileNotFoundError):
-        folder.rename(hidden)
-        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _files(folder: Path) -> list[Path]:

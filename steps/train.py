@@ -97,8 +97,8 @@ def build(project: Project) -> Any:
 def wrap(estimator: Any, features: Features) -> Any:
     """The estimator behind columns it can read: numbers pass, text gets a number, unknown text -1.
 
-    The codes are handed on as numbers even to estimators that know categories: skl2onnx writes categorical
-    splits as numeric ones, and then the compiled model answers something else.
+    An estimator that knows categories takes the codes as such when its hyperparameters say so, for example
+    `categorical_features: [2]`: positions count the numeric columns first.
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline

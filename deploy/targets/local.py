@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from deploy.envoy import ConfigFolder, EnvoyAdmin, Host
+from deploy.envoy import ConfigFolder, Host
 from deploy.errors import GatewayUnreachable, PackageDamaged, RolloutRefused, Temporary
+from deploy.gateways import Gateways
 from deploy.instances import Instance, Record
-from deploy.port import Capabilities, Counters, Fleet, Readiness, Share
+from deploy.port import Capabilities, Fleet, Readiness, Share, Totals
 from deploy.supervise import GONE, ProcessState, Program, Supervisor
 
 DRAIN_SECONDS = 30.0
@@ -43,7 +44,7 @@ class LocalTarget:
     Args:
         home: folder of the installation; `fleets/`, `packages/` and `logs/models/` in it are used.
         supervisor: runs the model servers.
-        admin: the gateway's admin interface.
+        admin: the admin interfaces of the gateway's processes.
         gateway: the files the gateway watches.
         python: executable that can import `serving`.
         clock: seconds since the epoch, to time drains and pauses.
@@ -53,7 +54,7 @@ class LocalTarget:
         self,
         home: Path,
         supervisor: Supervisor,
-        admin: EnvoyAdmin,
+        admin: Gateways,
         gateway: ConfigFolder,
         *,
         python: str = sys.executable,
@@ -115,7 +116,7 @@ class LocalTarget:
             version = self._gateway.write_routes(endpoints | ({endpoint: split} if split else {}))
         self._confirm(version)
 
-    def observe(self, endpoint: str) -> dict[str, Counters]:
+    def observe(self, endpoint: str) -> dict[str, Totals]:
         """See `deploy.port.Target.observe`."""
         return self._admin.counters(f"{endpoint}.")
 
@@ -176,8 +177,7 @@ class LocalTarget:
                 self._supervisor.start(program.name)
 
     def _look(self, record: Record, states: dict[str, ProcessState]) -> Record:
-        pidfile = self._home / "supervisor" / "supervisord.pid"
-        looked = record.under(int(pidfile.read_text()) if pidfile.exists() else 0)
+        looked = record.under(self._supervisor.pid())
         for instance in looked.instances:
             if state := states.get(f"{record.fleet.id}.{instance.port}"):
                 looked = looked.with_instance(instance.looked_at(state.state, state.pid))
@@ -278,7 +278,8 @@ class LocalTarget:
         while (applied := self._admin.applied_routes()) != version:
             if time.monotonic() > deadline:
                 raise GatewayUnreachable(
-                    f"the gateway has routes {applied or 'of nobody'}, not {version}; see `seaway logs envoy`"
+                    f"the gateway works with routes {applied or 'of nobody'}, not {version}; "
+                    "see `seaway logs envoy-1`"
                 )
             time.sleep(0.01)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from deploy.errors import GatewayUnreachable, PackageDamaged, RolloutRefused
 from deploy.gateway import LATENCY_BUCKETS_MS
-from deploy.port import Capabilities, Counters, Fleet, Readiness, Share
+from deploy.port import Capabilities, Counters, Fleet, Readiness, Share, Totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +82,11 @@ class MemoryTarget:
         if split:
             self.endpoints[endpoint] = split
 
-    def observe(self, endpoint: str) -> dict[str, Counters]:
+    def observe(self, endpoint: str) -> dict[str, Totals]:
         """See `deploy.port.Target.observe`."""
         self._reach()
-        return {fleet: totals for fleet, totals in self._totals.items() if fleet.startswith(f"{endpoint}.")}
+        mine = {fleet: totals for fleet, totals in self._totals.items() if fleet.startswith(f"{endpoint}.")}
+        return {fleet: {"memory": totals} for fleet, totals in mine.items()}
 
     def stop(self, fleet: Fleet) -> None:
         """See `deploy.port.Target.stop`; a fleet with traffic goes on until it has none."""

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 import uuid
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,11 @@ from seaway.console import Json, clear_errors, emit, fail, say, show
 LOOK = 0.5
 """Seconds between two looks at a rollout."""
 
+PATIENCE = 60.0
+"""Seconds that a command waits for the end of what it asked for."""
+
 Endpoint = Annotated[str, typer.Argument(help="Name of the endpoint, for example late-arrivals.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the history.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +37,10 @@ def register(app: typer.Typer) -> None:
 
 
 def endpoints(as_json: Json = False) -> None:
-    """Show what serves, and the rollout that runs or ran last."""
+    """Show what serves, and the rollout that runs or ran last.
+
+    Example: seaway endpoints --json
+    """
     from flows.wiring import connect
     from seaway.service import overview
 
@@ -74,116 +82,169 @@ def invoke(
 
 def abort(
     endpoint: Endpoint,
-    reason: Annotated[str, typer.Option("--reason")] = "",
+    reason: Reason = "",
     as_json: Json = False,
 ) -> None:
-    """End the running rollout: all traffic goes back to the version that served before."""
+    """End the running rollout: all traffic goes back to the version that served before.
+
+    Exit code 1 when no rollout runs, or when it was promoted before it could be ended.
+
+    Example: seaway rollout abort late-arrivals --reason "complaints from LGA"
+    """
     from flows.wiring import connect, operating_system_user
 
     with clear_errors():
         wiring = connect()
         rollout = wiring.store.abort(endpoint, reason or f"aborted by {operating_system_user()}")
-    if rollout is None:
-        raise fail(f"no rollout runs on endpoint {endpoint}")
-    _await_end(wiring, rollout.request.id, as_json=as_json)
+        if rollout is None:
+            raise fail(f"no rollout runs on endpoint {endpoint}; `seaway endpoints` shows what serves")
+        ended = _await_end(wiring, rollout.request.id)
+    _tell_end(ended, as_json=as_json)
+    if ended.state.phase.value == "promoted":
+        raise fail(f"the rollout was promoted before it could be ended; try: seaway rollback {endpoint}")
 
 
 def rollback(
     endpoint: Endpoint,
-    reason: Annotated[str, typer.Option("--reason")] = "",
+    reason: Reason = "",
     as_json: Json = False,
 ) -> None:
     """Return to the previous version at once: ends a running rollout, or restores what served before.
 
+    Exit code 1 when there is nothing to return to, or when the previous version does not start.
+
     Example: seaway rollback late-arrivals --reason "complaints from LGA"
     """
-    from flows.wiring import connect, operating_system_user, utc_now
+    from flows.wiring import connect, operating_system_user
 
     with clear_errors():
         wiring = connect()
         why = reason or f"rolled back by {operating_system_user()}"
-        rollout = wiring.store.abort(endpoint, why)
-        if rollout is None:
-            rollout = wiring.store.ask(_restore(wiring, endpoint, why), utc_now())
-        _await_end(wiring, rollout.request.id, as_json=as_json)
+        running = wiring.store.abort(endpoint, why)
+        ended = _await_end(wiring, running.request.id) if running else None
+        if ended is None or ended.state.phase.value == "promoted":
+            ended = _await_end(wiring, _restore(wiring, endpoint, why))
+            restored = ended.state.phase.value == "promoted"
+        else:
+            restored = True
+    _tell_end(ended, as_json=as_json)
+    if not restored:
+        raise typer.Exit(1)
 
 
-def _restore(wiring: Any, endpoint: str, why: str) -> Any:
-    """The wish that brings the previous release back: at once, without a bake."""
+def _restore(wiring: Any, endpoint: str, why: str) -> str:
+    """Ask for the previous release, at once and without a bake; returns the rollout's id."""
     from deploy.errors import RolloutRefused
     from deploy.plan import at_once
-    from deploy.release import Request
+    from deploy.release import RESTORE, Request
+    from flows.wiring import utc_now
 
     found = wiring.store.endpoint(endpoint)
     if found is None:
         raise RolloutRefused(f"there is no endpoint {endpoint}; `seaway endpoints` lists what there is")
+    if found.stable is None:
+        raise RolloutRefused(f"endpoint {endpoint} serves nothing, so there is nothing to return to")
     if found.previous is None:
         raise RolloutRefused(f"endpoint {endpoint} has served nothing before version {found.stable.version}")
-    return Request(
-        id=f"{uuid.uuid4()}:restore",
+    last = wiring.store.rollouts(endpoint, last=1)
+    request = Request(
+        id=f"{uuid.uuid4()}{RESTORE}",
         endpoint=endpoint,
         release=found.previous,
         plan=at_once(timedelta(minutes=5)),
         champion=found.champion,
         requested_by=why,
+        notify=last[0].request.notify if last else (),
     )
+    wiring.store.ask(request, utc_now())
+    return request.id
 
 
-def _await_end(wiring: Any, rollout_id: str, *, as_json: bool) -> None:
+def _await_end(wiring: Any, rollout_id: str) -> Any:
+    """The rollout once it has ended; gives up after `PATIENCE`."""
+    end = time.monotonic() + PATIENCE
+    while not (rollout := wiring.store.rollout(rollout_id)).state.phase.final:
+        if time.monotonic() > end:
+            raise fail(
+                f"nothing is decided after {PATIENCE:.0f} s; `seaway status` shows if the controller runs, "
+                f"and `seaway rollout watch {rollout.request.endpoint}` follows the rollout"
+            )
+        time.sleep(0.1)
+    return rollout
+
+
+def _tell_end(rollout: Any, *, as_json: bool) -> None:
     from flows.artifacts import rollout_sentence
 
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        rollout = wiring.store.rollout(rollout_id)
-        if rollout.state.phase.final:
-            sentence = rollout_sentence(rollout)
-            emit({"rollout": rollout_id, "state": rollout.state.phase}) if as_json else say(sentence)
-            return
-        time.sleep(0.1)
-    raise fail("the controller has not acted within a minute; try: seaway status")
+    if as_json:
+        emit({"rollout": rollout.request.id, "state": rollout.state.phase, "reason": rollout.state.reason})
+    else:
+        say(rollout_sentence(rollout))
 
 
 def watch(
     endpoint: Endpoint,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line for every change.")] = False,
 ) -> None:
-    """Follow the rollout of an endpoint live, until it is decided."""
+    """Follow the latest rollout of an endpoint live, until it is decided.
+
+    Exit code 0 when it was promoted or a shadow ended, 1 when it was rolled back.
+
+    Example: seaway rollout watch late-arrivals
+    """
     from flows.wiring import connect
 
     with clear_errors():
         wiring = connect()
         latest = wiring.store.rollouts(endpoint, last=1)
         if not latest:
-            raise fail(f"no rollout was ever asked for on endpoint {endpoint}")
+            raise fail(f"no rollout was ever asked for on endpoint {endpoint}; try: seaway endpoints")
+        looks = _looks(wiring, latest[0].request.id)
         if as_json:
-            _watch_lines(wiring, latest[0].request.id)
+            last = _print_changes(looks, lambda rollout: json.dumps(facts(rollout)))
+        elif sys.stdout.isatty():
+            last = _watch_live(looks)
         else:
-            _watch_live(wiring, latest[0].request.id)
+            last = _print_changes(looks, _sentence)
+    if last.state.phase.value == "rolled_back":
+        raise typer.Exit(1)
 
 
-def _watch_lines(wiring: Any, rollout_id: str) -> None:
-    said = ""
+def _looks(wiring: Any, rollout_id: str) -> Iterator[Any]:
+    """The rollout as it is now, again and again until it has ended."""
     while True:
         rollout = wiring.store.rollout(rollout_id)
-        line = json.dumps(facts(rollout))
-        if line != said:
-            print(line, flush=True)  # noqa: T201
-            said = line
+        yield rollout
         if rollout.state.phase.final:
             return
         time.sleep(LOOK)
 
 
-def _watch_live(wiring: Any, rollout_id: str) -> None:
+def _print_changes(looks: Iterator[Any], text: Callable[[Any], str]) -> Any:
+    """Print a line whenever it differs from the one before; returns the last look."""
+    said = rollout = None
+    for rollout in looks:
+        line = text(rollout)
+        if line != said:
+            print(line, flush=True)  # noqa: T201
+            said = line
+    return rollout
+
+
+def _sentence(rollout: Any) -> str:
+    from flows.artifacts import rollout_sentence
+
+    return rollout_sentence(rollout)
+
+
+def _watch_live(looks: Iterator[Any]) -> Any:
     from rich.live import Live
 
+    rollout = None
     with Live(refresh_per_second=4) as live:
-        while True:
-            rollout = wiring.store.rollout(rollout_id)
+        for rollout in looks:
             live.update(picture(rollout))
-            if rollout.state.phase.final:
-                return
-            time.sleep(LOOK)
+    return rollout
 
 
 def facts(rollout: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -66,7 +66,7 @@ def approve(
 
     Example: seaway approve late-arrivals 3 --comment "better on LGA"
     """
-    _decide("approve", (model, version, stage.value), by, comment, as_json=as_json)
+    _decide("Approved", (model, version, stage.value), by, comment, as_json=as_json)
 
 
 def reject(
@@ -78,27 +78,32 @@ def reject(
     as_json: Json = False,
 ) -> None:
     """Reject a version; a rollout of it that is under way ends."""
-    _decide("reject", (model, version, stage.value), by, comment, as_json=as_json)
+    _decide("Rejected", (model, version, stage.value), by, comment, as_json=as_json)
 
 
-def _decide(act: str, subject: tuple[str, str, Any], by: str, comment: str, *, as_json: bool) -> None:
+def _decide(
+    wanted: Literal["Approved", "Rejected"],
+    subject: tuple[str, str, Any],
+    by: str,
+    comment: str,
+    *,
+    as_json: bool,
+) -> None:
     from flows.wiring import connect, operating_system_user, utc_now
-    from registry import approvals
+    from registry.approvals import Person, Subject, decide
 
     with clear_errors():
         wiring = connect()
         login = operating_system_user()
         name = by or login
         said = comment if name == login else f"{comment} (by login {login})".strip()
-        person = approvals.Person(name, source="cli", authenticated=name == login)
-        model, version, stage = subject
-        decide = approvals.approve if act == "approve" else approvals.reject
-        now = utc_now()
-        entry = decide(wiring.desk, model, version, person, now, said, stage=stage)
+        person = Person(name, source="cli", authenticated=name == login)
+        entry = decide(wiring.desk, Subject(*subject), wanted, person, utc_now(), said)
         _wake(wiring)
     if as_json:
         emit({"id": entry.id, "kind": str(entry.kind), "actor": entry.actor, "hash": entry.hash})
     else:
+        model, version, stage = subject
         say(f"{entry.kind}: {model} version {version} ({stage}), ledger entry {entry.seq} {entry.hash[:12]}")
 
 

@@ -118,8 +118,9 @@ def test_all_or_nothing(store):
 
 
 def test_counters_and_samples(store):
-    totals = Counters(5, 1, 2, ((1.0, 3), (float("inf"), 5)), 1, {"timeouts": 2})
+    totals = {"a": Counters(5, 1, 2, ((1.0, 3), (float("inf"), 5)), 1, 3, {"timeouts": 2}), "b": Counters(7)}
     sample = Sample(NOW, 5, 1, 2, ((1.0, 3), (float("inf"), 5)), {"timeouts": 2})
+    assert store.counters("f") == {}
     with store.writing() as writer:
         writer.count("f", totals, sample)
         writer.count("f", totals, Sample(NOW + timedelta(seconds=1)))

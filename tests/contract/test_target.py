@@ -8,7 +8,9 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Protocol, Self
@@ -16,15 +18,19 @@ from typing import Protocol, Self
 import httpx
 import pytest
 
-from deploy.envoy import ConfigFolder, EnvoyAdmin
+from deploy.counting import increase
+from deploy.envoy import ConfigFolder
 from deploy.errors import GatewayUnreachable, PackageDamaged, RolloutRefused
+from deploy.gateways import Gateways
 from deploy.port import Fleet, Share, Target
 from deploy.supervise import Supervisor
 from deploy.targets.local import LocalTarget
 from deploy.targets.memory import Behaviour, MemoryTarget
+from monitoring.alarms import Sample
 from tests.fakes.data_plane import Envoy, running_envoy, wait_until
 
 _NUMBERS = count(1)
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 class Place(Protocol):
@@ -67,8 +73,8 @@ class MemoryPlace:
 class LocalPlace:
     home: Path
     supervisor: Supervisor
-    envoy: Envoy
-    admin: EnvoyAdmin
+    envoys: tuple[Envoy, ...]
+    admin: Gateways
     http: httpx.Client
     packages: dict[str, tuple[Path, str]]
 
@@ -76,7 +82,7 @@ class LocalPlace:
         self.target = self.again()
 
     def again(self) -> LocalTarget:
-        return LocalTarget(self.home, self.supervisor, self.admin, self.envoy.folder)
+        return LocalTarget(self.home, self.supervisor, self.admin, self.envoys[0].folder)
 
     def fleet(self, endpoint: str, variant: str, instances: int = 1) -> Fleet:
         archive, digest = self.packages[variant]
@@ -92,8 +98,10 @@ class LocalPlace:
         return sum(self.ask(endpoint).status_code != 200 for _ in range(requests))
 
     def crash_gateway(self) -> None:
-        self.envoy.kill()
-        self.envoy.start()
+        for envoy in self.envoys:
+            envoy.kill()
+        for envoy in self.envoys:
+            envoy.start()
 
     def instance(self, fleet: Fleet, index: int = 0) -> tuple[str, int]:
         """Name and process id of an instance."""
@@ -145,11 +153,12 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlace]:
     supervisor.launch()
     try:
         with (
-            running_envoy(ConfigFolder(home / "envoy")) as envoy,
-            envoy.admin() as admin,
-            httpx.Client(base_url=envoy.url, timeout=30) as http,
+            running_envoy(ConfigFolder(home / "envoy")) as first,
+            running_envoy(first.folder, beside=first) as second,
+            closing(Gateways({"first": first.admin(), "second": second.admin()})) as admin,
+            httpx.Client(base_url=first.url, timeout=30) as http,
         ):
-            yield LocalPlace(home, supervisor, envoy, admin, http, packages)
+            yield LocalPlace(home, supervisor, (first, second), admin, http, packages)
     finally:
         supervisor.shutdown()
 
@@ -163,6 +172,11 @@ def place(request: pytest.FixtureRequest) -> Place:
 @pytest.fixture
 def endpoint() -> str:
     return f"endpoint-{next(_NUMBERS)}"
+
+
+def answered(place: Place, endpoint: str) -> dict[str, Sample]:
+    """All that each fleet answered since the gateways started."""
+    return {fleet: increase({}, seen, NOW) for fleet, seen in place.target.observe(endpoint).items()}
 
 
 def settle(place: Place, *fleets: Fleet) -> None:
@@ -238,10 +252,10 @@ def test_traffic_follows_the_split_and_is_counted_by_fleet(place: Place, endpoin
     for _ in range(2):
         place.target.route(endpoint, whole(new))
     assert place.send(endpoint, 30) == 0
-    totals = place.target.observe(endpoint)
+    totals = answered(place, endpoint)
     assert {fleet: seen.requests for fleet, seen in totals.items()} == {old.id: 20, new.id: 30}
     assert all(seen.errors_4xx == seen.errors_5xx == 0 for seen in totals.values())
-    wait_until(lambda: place.target.observe(endpoint)[new.id].latency[-1] == (float("inf"), 30))
+    wait_until(lambda: answered(place, endpoint)[new.id].latency[-1] == (float("inf"), 30))
     end(place, endpoint, old, new)
 
 
@@ -250,8 +264,8 @@ def test_a_mirror_gets_copies(place: Place, endpoint: str) -> None:
     settle(place, old, new)
     place.target.route(endpoint, (Share(old.id, "v1", 100), Share(new.id, "v2", 0, mirror=100)))
     assert place.send(endpoint, 25) == 0
-    wait_until(lambda: place.target.observe(endpoint)[new.id].requests == 25)
-    assert place.target.observe(endpoint)[old.id].requests == 25
+    wait_until(lambda: answered(place, endpoint)[new.id].requests == 25)
+    assert answered(place, endpoint)[old.id].requests == 25
     end(place, endpoint, old, new)
 
 
@@ -301,11 +315,11 @@ def test_a_restarted_gateway_serves_on_and_counts_from_zero(place: Place, endpoi
     settle(place, fleet)
     place.target.route(endpoint, whole(fleet))
     assert place.send(endpoint, 20) == 0
-    before = place.target.observe(endpoint)[fleet.id].requests
+    before = answered(place, endpoint)[fleet.id].requests
     place.crash_gateway()
     settle(place, fleet)
     assert place.send(endpoint, 5) == 0
-    assert (before, place.target.observe(endpoint)[fleet.id].requests) == (20, 5)
+    assert (before, answered(place, endpoint)[fleet.id].requests) == (20, 5)
     end(place, endpoint, fleet)
 
 
@@ -348,7 +362,7 @@ class Load:
             thread.join()
 
     def _call(self) -> None:
-        with httpx.Client(base_url=self.place.envoy.url, timeout=30) as http:
+        with httpx.Client(base_url=self.place.envoys[0].url, timeout=30) as http:
             while not self._over.is_set():
                 try:
                     answer = http.post(
@@ -452,11 +466,49 @@ def test_a_model_that_does_not_load_says_why_and_is_tried_again(local: LocalPlac
 
 
 @pytest.mark.integration
+def test_one_dead_gateway_refuses_nobody_and_loses_no_count(local: LocalPlace, endpoint: str) -> None:
+    old, new = local.fleet(endpoint, "v1"), local.fleet(endpoint, "v2")
+    settle(local, old, new)
+    local.target.route(endpoint, whole(old))
+    before = local.target.observe(endpoint)
+    first = increase({}, before.get(old.id, {}), NOW).requests
+    assert _fresh_connections(local, endpoint, 40) == [6.0] * 40
+    at_death = {**before.get(old.id, {}), **local.target.observe(endpoint)[old.id]}
+    assert all(counters.requests for counters in at_death.values()), "both gateways took some"
+    first += increase(before.get(old.id, {}), at_death, NOW).requests
+    local.envoys[0].kill()
+    try:
+        assert local.target.ready(old).complete
+        local.target.route(endpoint, whole(new))
+        assert _fresh_connections(local, endpoint, 20) == [9.0] * 20
+        local.target.route(endpoint, whole(old))
+        assert _fresh_connections(local, endpoint, 20) == [6.0] * 20
+        alone = local.target.observe(endpoint)[old.id]
+        assert set(alone) == {"second"}
+        second = increase(at_death, alone, NOW).requests
+    finally:
+        local.envoys[0].start()
+    settle(local, old, new)
+    assert _fresh_connections(local, endpoint, 40) == [6.0] * 40
+    third = increase({**at_death, **alone}, local.target.observe(endpoint)[old.id], NOW).requests
+    assert (first, second, third) == (40, 20, 40)
+    end(local, endpoint, old, new)
+
+
+def _fresh_connections(local: LocalPlace, endpoint: str, count: int) -> list[float]:
+    """Answers to requests on a connection each: the kernel spreads connections over the gateways."""
+    url = f"{local.envoys[0].url}/endpoints/{endpoint}/invocations"
+    answers = [httpx.post(url, json={"instances": [{"x": 3.0}]}, timeout=30) for _ in range(count)]
+    return [answer.raise_for_status().json()["predictions"][0]["score"] for answer in answers]
+
+
+@pytest.mark.integration
 def test_without_a_gateway_looking_fails_and_wishes_are_kept(local: LocalPlace, endpoint: str) -> None:
     old, new = local.fleet(endpoint, "v1"), local.fleet(endpoint, "v2")
     settle(local, old, new)
     local.target.route(endpoint, whole(old))
-    local.envoy.kill()
+    for envoy in local.envoys:
+        envoy.kill()
     try:
         for call in (
             lambda: local.target.ready(old),
@@ -466,7 +518,8 @@ def test_without_a_gateway_looking_fails_and_wishes_are_kept(local: LocalPlace, 
             with pytest.raises(GatewayUnreachable):
                 call()
     finally:
-        local.envoy.start()
+        for envoy in local.envoys:
+            envoy.start()
     settle(local, old, new)
     assert local.ask(endpoint).json()["predictions"] == [{"score": 9.0}]
     end(local, endpoint, old, new)

@@ -18,7 +18,7 @@ def test_down_and_up(stack, harbour):
     first, _ = stack.build(harbour.write("v1"))
     second, _ = stack.build(harbour.write("v2", trees=12, bake="15s"))
 
-    for program in ("worker", "controller", "prefect", "envoy"):
+    for program in ("worker", "controller", "prefect", "envoy-1", "envoy-2"):
         stack.supervisor.stop(program)
     stack.tag(first, "Approved")
     assert stack.entries(first, Kind.APPROVED) == []

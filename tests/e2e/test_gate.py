@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deploy.rollout import Phase
-from registry.approvals import Person, approve, reject
+from registry.approvals import Person, Subject, decide
 from registry.entry import Kind
 from tests.e2e.stack import now, until
 
@@ -31,16 +31,16 @@ def test_second_gate(stack, harbour):
         stack.build(harbour.write(f"v{i}", description=f"Attempt {i}", approval=True))[0] for i in (1, 2, 3)
     ]
     assert [one.version for one in versions] == ["1", "2", "3"]
-    subject = [(one.model, one.version) for one in versions]
+    subject = [Subject(one.model, one.version, "production") for one in versions]
 
     approval, run = suspended(stack, versions[0])
-    approve(desk, *subject[0], Person("carol"), now(), stage="production")
+    decide(desk, subject[0], "Approved", Person("carol"), now())
     assert stack.decided(approval).state.phase is Phase.PROMOTED
     assert stack.ended(run).name == "Promoted"
     assert stack.standing(versions[0], "production").approval.actor == "carol"
 
     approval, run = suspended(stack, versions[1])
-    reject(desk, *subject[1], Person("carol"), now(), "not on a Friday", stage="production")
+    decide(desk, subject[1], "Rejected", Person("carol"), now(), "not on a Friday")
     state = stack.ended(run)
     assert (state.type, state.name) == ("FAILED", "Stopped")
     assert "production was refused by carol: not on a Friday" in state.message

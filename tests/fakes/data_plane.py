@@ -49,7 +49,7 @@ class Envoy:
 
     def start(self) -> None:
         self.folder.prepare()
-        configuration = self.folder.path / "bootstrap.json"
+        configuration = self.folder.path / f"bootstrap-{self.admin_port}.json"
         configuration.write_text(
             json.dumps(
                 gateway.bootstrap(
@@ -65,14 +65,9 @@ class Envoy:
         executable = shutil.which("envoy", path=str(Path(sys.executable).parent))
         assert executable
         with (self.folder.path / "envoy.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command(executable, configuration, concurrency=1), stdout=log, stderr=log
-            )
-        wait_until(self.listening)
-
-    def listening(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            self.process = subprocess.Popen(command(executable, configuration), stdout=log, stderr=log)
+        with self.admin() as admin:
+            wait_until(lambda: answers(admin))
 
     def kill(self) -> None:
         assert self.process
@@ -89,8 +84,9 @@ class Envoy:
 
 
 @contextlib.contextmanager
-def running_envoy(folder: ConfigFolder) -> Iterator[Envoy]:
-    envoy = Envoy(folder)
+def running_envoy(folder: ConfigFolder, *, beside: Envoy | None = None) -> Iterator[Envoy]:
+    """An Envoy; `beside` another one it shares that one's address."""
+    envoy = Envoy(folder, beside.port) if beside else Envoy(folder)
     envoy.start()
     try:
         yield envoy
@@ -171,8 +167,8 @@ class Upstream:
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
             return True
         self.seen.append((head, body))
-        if self.hang:
-            await asyncio.sleep(3600)
+        while self.hang:
+            await asyncio.sleep(0.01)
         try:
             wish = json.loads(body)
         except ValueError:

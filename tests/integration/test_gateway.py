@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from deploy.counting import increase
 from deploy.envoy import ConfigFolder, EnvoyAdmin
 from deploy.errors import GatewayUnreachable
 from deploy.port import Fleet, Share
@@ -27,6 +29,8 @@ from tests.fakes.data_plane import Envoy, Upstream, free_port, order, running_en
 
 pytestmark = pytest.mark.integration
 TIMEOUT = 1.0
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+RETRIES = 3
 ENDPOINT = "flights"
 
 
@@ -77,16 +81,20 @@ def _usual(stage: Stage) -> None:
     stage.split(Share(V1.id, "v1", 100), Share(V2.id, "v2", 0))
 
 
-@pytest.fixture(scope="module")
-def client(stage: Stage) -> Any:
+def runtime(url: str) -> Any:
     return boto3.client(
         "sagemaker-runtime",
-        endpoint_url=stage.envoy.url,
+        endpoint_url=url,
         region_name="eu-west-1",
         aws_access_key_id="key",
         aws_secret_access_key="secret",
-        config=Config(retries={"mode": "standard", "max_attempts": 3}),
+        config=Config(retries={"mode": "standard", "max_attempts": RETRIES}),
     )
+
+
+@pytest.fixture(scope="module")
+def client(stage: Stage) -> Any:
+    return runtime(stage.envoy.url)
 
 
 # ---- the way through ---------------------------------------------------------------------------------------
@@ -406,6 +414,44 @@ def test_an_unreachable_admin_interface_is_a_temporary_error() -> None:
         for call in (admin.counters, lambda: admin.healthy("x"), admin.applied_routes):
             with pytest.raises(GatewayUnreachable, match="does not answer"):
                 call()
+
+
+# ---- too many at once -------------------------------------------------------------------------------------
+
+
+def test_too_many_at_once_are_throttled_and_no_failures_of_the_model(tmp_path: Path) -> None:
+    busy = fleet("v1", "busy")
+    folder = ConfigFolder(tmp_path, max_requests=2)
+    model = Upstream().start()
+    folder.write_instances(busy.id, [model.port])
+    folder.write_clusters([busy])
+    folder.write_routes({"busy": (Share(busy.id, "v1", 100),)})
+    with running_envoy(folder) as envoy, envoy.admin() as admin, ThreadPoolExecutor(4) as pool:
+        wait_until(lambda: admin.healthy(busy.id) == 1)
+        client = runtime(envoy.url)
+        model.hang = True
+        held = [pool.submit(client.invoke_endpoint, EndpointName="busy", Body=order()) for _ in range(4)]
+        wait_until(lambda: admin.counters("busy.")[busy.id].other["upstream_rq_pending_total"] == 4)
+        wait_until(lambda: len(model.seen) == 2)
+        with pytest.raises(ClientError) as caught:
+            client.invoke_endpoint(EndpointName="busy", Body=order())
+        model.hang = False
+        assert [done.result()["Body"].read() for done in held] == [b"ok"] * 4
+        wait_until(lambda: admin.counters("busy.")[busy.id].requests == 4 + 1 + RETRIES)
+        sample = increase({}, {"envoy": admin.counters("busy.")[busy.id]}, NOW)
+    model.stop()
+    error = caught.value.response
+    assert error["Error"] == {
+        "Code": "ThrottlingException",
+        "Message": "Too many requests wait for this variant; try again.",
+    }
+    assert error["ResponseMetadata"]["HTTPStatusCode"] == 429
+    assert error["ResponseMetadata"]["RetryAttempts"] == RETRIES
+    assert error["ResponseMetadata"]["HTTPHeaders"]["x-amzn-invoked-production-variant"] == "v1"
+    assert uuid.UUID(error["ResponseMetadata"]["RequestId"])
+    assert len(model.seen) == 4
+    assert (sample.requests, sample.errors_4xx, sample.errors_5xx) == (4, 0, 0)
+    assert sample.other["refused"] == 1 + RETRIES
 
 
 # ---- shadows ----------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -20,19 +19,12 @@ from deploy.supervise import Program, Supervisor
 from flows.trigger import Trigger
 from seaway.platform import Platform, PlatformError
 from seaway.programs import PORTS_OF
+from tests.processes import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240)]
 
 ROOT = Path(__file__).parents[2]
 MODEL = (sys.executable, "-S", "-c", "import signal; signal.pause()")
-
-
-def until(condition, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
-    return value
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +92,7 @@ def test_up_work_down_and_up_again(seaway, home, tmp_path):
         stopped = seaway("down", "--timeout", "1")
     assert stopped.returncode == 0, stopped.stderr
     steps = [line.split(":")[0] for line in stopped.stderr.splitlines() if line.endswith(": stopped")]
-    assert steps == ["worker", "controller", "mlflow", "prefect", "envoy", "model servers"]
+    assert steps == ["worker", "controller", "mlflow", "prefect", "envoy-1", "envoy-2", "model servers"]
     assert "is cancelled" in stopped.stderr
     assert not supervisor.running()
     assert seaway("status").returncode == 1

@@ -6,8 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -21,16 +20,10 @@ from sklearn.preprocessing import OrdinalEncoder
 
 from serving import package
 from steps.pack import pack
+from tests.processes import until
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.01)
 
 
 def listens(port: int) -> bool:

@@ -13,25 +13,11 @@ from pathlib import Path
 import pytest
 
 from deploy.supervise import Program, ProgramRefused, Supervisor, SupervisorUnavailable
+from tests.processes import alive, until
 
 pytestmark = pytest.mark.integration
 
 SLEEP = (sys.executable, "-S", "-c", "import signal; signal.pause()")
-
-
-def until(condition, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
-    return value
-
-
-def alive(pid):
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
 
 
 @pytest.fixture
@@ -98,7 +84,7 @@ def test_killing_supervisord_takes_the_children_along_and_launch_recovers(home, 
     pid = pid_of(supervisor)
     supervisor.apply(program(home, "young"))
     young = supervisor.states()["young"].pid
-    os.kill(int((home / "supervisor" / "supervisord.pid").read_text()), signal.SIGKILL)
+    os.kill(supervisor.pid(), signal.SIGKILL)
     until(lambda: not alive(pid) and not alive(young))
     assert not supervisor.running()
     supervisor.launch()

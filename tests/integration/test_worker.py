@@ -4,43 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
 from pathlib import Path
 
 import pytest
 
-from configs.settings import DEFAULT_PORTS, Settings
+from configs.settings import Settings
 from deploy.supervise import Supervisor
 from flows.trigger import Trigger, TriggerRefused
 from seaway.platform import Platform
+from tests.processes import alive, free_ports, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180)]
-
-
-def until(condition, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
-    return value
-
-
-def alive(pid):
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
-
-
-def free_ports():
-    probes = [socket.socket() for _ in DEFAULT_PORTS]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = {name: probe.getsockname()[1] for name, probe in zip(DEFAULT_PORTS, probes, strict=True)}
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 @pytest.fixture(scope="module")

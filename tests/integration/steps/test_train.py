@@ -48,6 +48,20 @@ def test_the_same_seed_gives_the_same_model(project) -> None:
     assert np.array_equal(one, two)
 
 
+def test_codes_may_be_categories_and_the_compiled_model_agrees(project) -> None:
+    from steps.compile import compile_model
+
+    setting = project(train__hyperparameters={"max_iter": 5, "categorical_features": [2]})
+    rows = rows_of()
+    model = train.fit(train.build(setting), rows, setting, 1)
+    assert model.steps[-1][1].is_categorical_.tolist() == [False, False, True]
+    seen = rows.select("x", "z", "c").with_columns(pl.col("x").round(2), pl.col("z").round(2)).to_pandas()
+    seen.loc[:9, "c"] = "never seen"
+    compiled = compile_model(model, seen, "binary", optional=("z", "c"))
+    assert compiled.onnx
+    assert compiled.parity.max_abs_difference < 1e-5
+
+
 def test_seeds_reach_nested_estimators_and_spare_chosen_ones() -> None:
     from sklearn.ensemble import BaggingClassifier
     from sklearn.tree import DecisionTreeClassifier

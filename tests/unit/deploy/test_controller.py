@@ -330,6 +330,6 @@ def test_evidence_does_not_depend_on_crashes():
             except Killed:
                 continue
         world.tick()
-        served = world.target.observe("prod")[NEW.fleet("prod", ARCHIVES).id].requests
+        served = world.target.observe("prod")[NEW.fleet("prod", ARCHIVES).id]["memory"].requests
         counted.append((world.store.rollout("r").case.errors.n_c, served))
     assert all(seen == served for seen, served in counted)

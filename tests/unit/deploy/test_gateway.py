@@ -148,6 +148,8 @@ def test_counters_are_read_by_fleet() -> None:
                 {"name": f"{prefix}upstream_rq_active", "value": 3},
                 {"name": f"{prefix}upstream_rq_timeout", "value": 1},
                 {"name": f"{prefix}upstream_cx_active", "value": 4},
+                {"name": f"{prefix}upstream_rq_pending_overflow", "value": 5},
+                {"name": f"{prefix}upstream_rq_active_overflow", "value": 6},
                 {"name": f"{prefix}external.upstream_rq_4xx", "value": 7},
                 {
                     "histograms": [
@@ -167,7 +169,8 @@ def test_counters_are_read_by_fleet() -> None:
     assert set(found) == {V1}
     assert (counters.requests, counters.errors_4xx, counters.errors_5xx, counters.active) == (9, 2, 1, 3)
     assert counters.latency == ((1.0, 5), (2.0, 8), (float("inf"), 8))
-    assert counters.other == {"upstream_rq_timeout": 1}
+    assert counters.other == {"upstream_rq_timeout": 1, "upstream_rq_pending_overflow": 5}
+    assert counters.refused == 11
 
 
 @pytest.mark.parametrize(
@@ -246,7 +249,7 @@ def test_the_target_in_memory_books_every_request(weight: int, requests: int) ->
     target.start(new)
     target.route("flights", (Share(old.id, "v1", 100 - weight), Share(new.id, "v2", weight)))
     assert target.serve("flights", requests) == 0
-    totals = target.observe("flights")
+    totals = {name: seen["memory"] for name, seen in target.observe("flights").items()}
     assert totals[old.id].requests + totals[new.id].requests == requests
     assert abs(totals[new.id].requests - requests * weight / 100) < 1
     assert abs(totals[new.id].errors_5xx - totals[new.id].requests / 2) < 1

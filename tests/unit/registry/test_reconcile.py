@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from configs.project import Approval, RiskRule
-from registry.approvals import Person, approve, reject, withdraw
+from registry.approvals import Person, Subject, decide
 from registry.errors import PolicyRefused
 from registry.gestures import ANONYMOUS
 from registry.port import STATUS, Candidate
 from registry.standing import standing
 
+VERSION = Subject("late-arrivals", "1")
+IN_PRODUCTION = Subject("late-arrivals", "1", "production")
 TWO = Approval(approvers=("alice", "bob", "carol"), persons=2, allow_unauthenticated=False)
 
 
@@ -266,23 +268,21 @@ def test_an_approval_taken_back_before_it_was_triggered_never_is(world):
 
 def test_the_command_line_writes_the_ledger_first_and_shows_it(world, reconciler):
     world.build()
-    entry = approve(world.desk, "late-arrivals", "1", Person("dave"), world.tick(), "looks right")
+    entry = decide(world.desk, VERSION, "Approved", Person("dave"), world.tick(), "looks right")
     assert world.version().tags[STATUS] == "Approved"
     assert world.version().tags["approved_by"] == "dave"
     reconciler.scan(world.tick())
     assert world.triggered == [entry.id]
-    assert (
-        approve(world.desk, "late-arrivals", "1", Person("erin"), world.tick()) == world.ledger.entries()[1]
-    )
-    reject(world.desk, "late-arrivals", "1", Person("dave"), world.tick())
-    withdraw(world.desk, "late-arrivals", "1", Person("dave"), world.tick())
+    assert decide(world.desk, VERSION, "Approved", Person("erin"), world.tick()) == world.ledger.entries()[1]
+    decide(world.desk, VERSION, "Rejected", Person("dave"), world.tick())
+    decide(world.desk, VERSION, "PendingManualApproval", Person("dave"), world.tick())
     reconciler.scan(world.tick())
     assert world.kinds() == ["registered", "approved", "triggered", "rejected", "withdrawn"]
 
 
 def test_a_crash_between_ledger_and_tag_is_no_withdrawal(world, reconciler):
     world.build()
-    approve(world.desk, "late-arrivals", "1", Person("dave"), world.tick())
+    decide(world.desk, VERSION, "Approved", Person("dave"), world.tick())
     world.registry.annotate(
         "late-arrivals", "1", {STATUS: "PendingManualApproval", "approval.id": None, "approval.seen": None}
     )
@@ -294,16 +294,16 @@ def test_a_crash_between_ledger_and_tag_is_no_withdrawal(world, reconciler):
 def test_the_command_line_is_refused_with_a_sentence(world):
     world.build(Approval(self_approval=False))
     with pytest.raises(PolicyRefused, match="carol built this version"):
-        approve(world.desk, "late-arrivals", "1", Person("carol"), world.tick())
+        decide(world.desk, VERSION, "Approved", Person("carol"), world.tick())
     assert world.kinds() == ["registered", "refused"]
 
 
 def test_production_asks_for_staging_first(world, reconciler):
     world.build()
     with pytest.raises(PolicyRefused, match="approve it there first"):
-        approve(world.desk, "late-arrivals", "1", Person("dave"), world.tick(), stage="production")
-    approve(world.desk, "late-arrivals", "1", Person("dave"), world.tick())
-    approve(world.desk, "late-arrivals", "1", Person("dave"), world.tick(), stage="production")
+        decide(world.desk, IN_PRODUCTION, "Approved", Person("dave"), world.tick())
+    decide(world.desk, VERSION, "Approved", Person("dave"), world.tick())
+    decide(world.desk, IN_PRODUCTION, "Approved", Person("dave"), world.tick())
     reconciler.scan(world.tick())
     assert standing(world.ledger.entries(), "production").status == "Approved"
     assert len(world.triggered) == 1

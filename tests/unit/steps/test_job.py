@@ -3,10 +3,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from configs.retention import Retention
 from steps import job
 from steps.errors import StorageFull
 
@@ -102,17 +104,24 @@ def test_prune_keeps_the_latest_and_living_runs(tmp_path: Path) -> None:
     ]
     for age, folder in enumerate(folders):
         os.utime(folder, (age, age))
-    (tmp_path / ".unfinished-crashed").mkdir()
+    crashed = tmp_path / ".unfinished-crashed"
+    crashed.mkdir()
+    rule, now = Retention(timedelta(days=30), at_least=2), datetime.now(UTC)  # noqa: TID251 (files have its time)
     removed = []
 
     def living(folder: Path) -> dict[str, object]:
-        removed.extend(job.prune(tmp_path, keep=2))
+        for old in (folder, crashed):
+            os.utime(old, (0, 0))
+        assert len(job.prune(tmp_path, rule, now, dry_run=True)) == 3
+        assert len(list(tmp_path.iterdir())) == 6
+        removed.extend(job.prune(tmp_path, rule, now))
         assert folder.is_dir()
         return {}
 
     other = job.run_step("other", KEY, tmp_path, living).folder
-    assert set(removed) == {folders[0], folders[1], tmp_path / ".unfinished-crashed"}
+    assert {item.paths[0] for item in removed} == {folders[0], folders[1], crashed}
     assert set(tmp_path.iterdir()) == {folders[2], folders[3], other}
+    assert job.prune(tmp_path, rule, now) == ()
 
 
 def test_digests_look_at_names_and_contents_only(tmp_path: Path) -> None:

@@ -1,0 +1,26 @@
+"""Removal of what can be made again: step folders and packages that nobody uses."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from configs.retention import Item, Retention
+from deploy import packages
+from flows.wiring import Wiring
+from steps import job
+
+
+def prune_steps(
+    wiring: Wiring, now: datetime, rule: Retention | None = None, *, dry_run: bool = False
+) -> tuple[Item, ...]:
+    """Step folders of former builds; by the settings without a rule. Returns what went, or would go."""
+    settings = wiring.settings
+    return job.prune(settings.home / "runs", rule or settings.retention, now, dry_run=dry_run)
+
+
+def prune_packages(
+    wiring: Wiring, now: datetime, rule: Retention | None = None, *, dry_run: bool = False
+) -> tuple[Item, ...]:
+    """Packages that no endpoint, rollout or fleet refers to; arguments and result as in `prune_steps`."""
+    in_use, settings = wiring.store.packages(), wiring.settings
+    return packages.prune(settings.home, in_use, rule or settings.retention, now, dry_run=dry_run)

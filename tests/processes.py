@@ -1,0 +1,41 @@
+"""What tests of real processes need: waiting for a condition, whether a process lives, and free ports."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from configs.settings import DEFAULT_PORTS
+
+T = TypeVar("T")
+
+
+def until(condition: Callable[[], T], seconds: float = 60.0) -> T:
+    """The condition's first true value; fails when there is none within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.02)
+    return value
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be collected does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def free_ports() -> dict[str, int]:
+    """A free port for each service of the platform."""
+    probes = [socket.socket() for _ in DEFAULT_PORTS]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = {name: probe.getsockname()[1] for name, probe in zip(DEFAULT_PORTS, probes, strict=True)}
+    for probe in probes:
+        probe.close()
+    return ports
