@@ -13,6 +13,9 @@ SUBJECTS = (
     "benchmarks.flows.overhead",
     "benchmarks.flows.approval",
     "benchmarks.gateway.weights",
+    "benchmarks.serving.compile",
+    "benchmarks.serving.servers",
+    "benchmarks.serving.transform",
     "benchmarks.judge.honesty",
 )
 

@@ -163,10 +163,29 @@ class Package(Section):
 
     parity_tolerance: float = Field(default=1e-4, gt=0)
     """Largest difference between ONNX and scikit-learn scores on hold-out rows; above it skops is served."""
+    runtime: Literal["auto", "onnx", "sklearn"] = "auto"
+    """`auto` serves, by batch size, whichever was clearly faster; `onnx` the compiled model whenever it is
+    faithful; `sklearn` the trained model, without compiling it."""
+    trained_from: int | None = Field(default=None, ge=1)
+    """Settles what `auto` would measure: the trained model answers batches of at least this many rows."""
+    quantise: Literal["none", "float16", "int8"] = "none"
+    """Store the weights of matrix products smaller. Tree ensembles have none and stay as they are."""
+    float16_tolerance: float = Field(default=5e-3, gt=0)
+    """Takes the place of `parity_tolerance` for float16; beyond it the weights stay in single precision."""
+    int8_tolerance: float = Field(default=5e-2, gt=0)
+    """The same for int8."""
+    quantised_rank_agreement: float = Field(default=0.99, ge=0, le=1)
+    """Smallest share of pairs of rows (for multiclass: of rows) that a quantised model must order alike."""
     sample_rows: int = Field(default=20, ge=1, le=1000)
     """Rows kept in the package as sample request with recorded predictions."""
     allow_pickle: bool = False
     """Permit pickle for estimators that neither ONNX nor skops can hold. Loading pickle runs code."""
+
+    @model_validator(mode="after")
+    def _one_decision(self) -> Self:
+        if self.trained_from is not None and self.runtime != "auto":
+            raise ValueError("trained_from needs runtime: auto; remove one of the two")
+        return self
 
 
 class RiskRule(Section):
@@ -375,6 +394,27 @@ class Staging(Section):
     """What it must answer."""
 
 
+class Capture(Section):
+    """Requests and answers that are kept, in SageMaker's layout, for replay and monitoring."""
+
+    sampling: Percent = 100
+    """Share of the requests; requests and answers of one event are kept or left out together."""
+    mode: Literal["Input", "Output", "InputAndOutput"] = "InputAndOutput"
+    """What is kept."""
+    destination: str = ""
+    """A folder or `s3://bucket/prefix`; `captures` in Seaway's home when empty."""
+    csv_content_types: tuple[str, ...] = ("text/csv",)
+    """Media types kept as text with encoding CSV."""
+    json_content_types: tuple[str, ...] = ("application/json",)
+    """Media types kept as text with encoding JSON; all others become BASE64."""
+    max_disk: Percent = 90
+    """Use of the disk above which captures are dropped; requests never are."""
+    encryption_key: Variable | None = None
+    """Variable `env:NAME` with 32 bytes in base64: captures are encrypted at rest with AES-GCM."""
+    kms_key_id: str = ""
+    """KMS key for encryption by S3."""
+
+
 class Production(Section):
     """The endpoint that users call."""
 
@@ -390,6 +430,10 @@ class Production(Section):
     """How it is compared with the old one."""
     alarms: tuple[Alarm, ...] = ()
     """Thresholds that roll back on their own."""
+    sticky: str = Field(default="", pattern=r"^$|^(header|cookie):\S+$")
+    """`header:NAME` or `cookie:NAME` that identifies a client: it keeps its version while weights allow."""
+    capture: Capture | None = None
+    """Keep requests and answers; nothing is kept without it."""
     notify: tuple[Variable, ...] = ()
     """Environment variables `env:NAME` that hold Apprise addresses, told of promotions and rollbacks."""
 
@@ -414,8 +458,8 @@ class Project(Section):
     approval: Approval = Approval()
     staging: Staging
     production: Production
-    target: Literal["local"] = "local"
-    """Where endpoints run."""
+    target: Literal["local", "docker"] = "local"
+    """Where endpoints run: processes of this machine, or containers of its Docker engine."""
 
     model_config = ConfigDict(populate_by_name=True)
 

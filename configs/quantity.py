@@ -59,10 +59,15 @@ def _share(value: Any) -> Any:
     return float(value)
 
 
-def _percent(value: Any) -> Any:
+def parse_percent(value: Any) -> int:
+    """`10%`, 10 or 0.1 as 10.
+
+    Raises:
+        ValueError: it is no share, or no whole percent.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    hundredths = _share(value) * 100
+    hundredths: float = _share(value) * 100
     if round(hundredths) != hundredths and abs(round(hundredths) - hundredths) > 1e-9:
         raise ValueError(f"{value!r} is not a whole percent")
     return round(hundredths)
@@ -101,7 +106,7 @@ Share = Annotated[
 
 Percent = Annotated[
     int,
-    BeforeValidator(_percent),
+    BeforeValidator(parse_percent),
     Field(ge=0, le=100),
     PlainSerializer(lambda value: f"{value}%", return_type=str),
     WithJsonSchema(

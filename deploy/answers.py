@@ -10,6 +10,10 @@ from typing import Any
 
 LOCAL_MARK = "x-seaway-local"
 """Header on the gateway's own replies between mapper and script; it never leaves, and no model can set it."""
+THROTTLED = "x-seaway-throttled"
+"""Header of a refusal that no model has seen (too many at once): it passes as it is, without the header."""
+SLOT_HEADER = "x-seaway-slot"
+"""Header by which a client's hash finds its place in a split; only ever set by the gateway itself."""
 ACCOUNT = "000000000000"
 """Stands where SageMaker names an account."""
 ORIGINAL_MESSAGE_BYTES = 32 * 1024
@@ -86,6 +90,10 @@ function envoy_on_response(handle)
     return
   end
   if status:sub(1, 1) == '2' then return end
+  if handle:headers():get('THROTTLED') then
+    handle:headers():remove('THROTTLED')
+    return
+  end
   handle:streamInfo():dynamicMetadata():set('seaway', 'status', tonumber(status))
   local body = handle:body(true)
   local text = cut(body:getBytes(0, math.min(body:length(), LIMIT + 4)), LIMIT)
@@ -101,6 +109,7 @@ function envoy_on_response(handle)
   headers:replace('content-length', tostring(length))
 end
 """.replace("LOCAL_MARK", LOCAL_MARK)
+    .replace("THROTTLED", THROTTLED)
     .replace("LIMIT", str(ORIGINAL_MESSAGE_BYTES))
     .replace("LOG_STREAM", _LOG_STREAM)
 )
@@ -112,7 +121,8 @@ local function refuse(handle, message)
 end
 
 local function endpoint(handle)
-  local name = handle:headers():get(':path'):match('^/endpoints/([^/?]*)') or ''
+  local path = handle:headers():get(':path')
+  local name = path:match('^/endpoints/([^/?]*)') or path:match('^/v2/models/([^/?]*)') or ''
   return cut(name:gsub('%%(%x%x)', function(hex) return string.char(tonumber(hex, 16)) end), 256)
 end
 
@@ -121,8 +131,44 @@ function envoy_on_response(handle)
 end
 """.replace("LOCAL_MARK", LOCAL_MARK)
 
+_STICK = r"""
+-- FNV-1a over the bytes, then the finalizer of MurmurHash3, so that every bit counts modulo any number.
+local function times(a, b)
+  local low, high = bit.band(a, 0xffff), bit.rshift(a, 16)
+  return bit.tobit(low * b % 4294967296 + bit.lshift(bit.band(high * bit.band(b, 0xffff), 0xffff), 16))
+end
+
+local function hash(text)
+  local h = bit.tobit(2166136261)
+  for i = 1, #text do h = times(bit.bxor(h, text:byte(i)), 16777619) end
+  h = times(bit.bxor(h, bit.rshift(h, 16)), 0x85ebca6b)
+  h = times(bit.bxor(h, bit.rshift(h, 13)), 0xc2b2ae35)
+  h = bit.bxor(h, bit.rshift(h, 16))
+  return h % 4294967296
+end
+
+local function cookie(headers, name)
+  for pair in (headers:get('cookie') or ''):gmatch('[^;]+') do
+    local key, value = pair:match('^%s*([^=]-)%s*=%s*(.-)%s*$')
+    if key and key:lower() == name then return value end
+  end
+end
+
+function envoy_on_request(handle)
+  local headers, rule = handle:headers(), handle:metadata()
+  local name = rule:get('name')
+  local client
+  if rule:get('source') == 'cookie' then client = cookie(headers, name) else client = headers:get(name) end
+  headers:remove('SLOT')
+  if client and client ~= '' then headers:add('SLOT', string.format('%d', hash(client))) end
+  handle:clearRouteCache()
+end
+""".replace("SLOT", SLOT_HEADER)
+
 LUA = {
     "answer": _QUOTE + _ANSWER,
+    "sticky": _QUOTE + _ANSWER + _STICK,
+    "sticky_plain": _STICK,
     "unknown_endpoint": _QUOTE
     + _REFUSE
     + f"""

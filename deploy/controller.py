@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from configs.project import Alarm
-from deploy import judge
+from deploy import judge, variants
 from deploy import rollout as machine
 from deploy.counting import increase
 from deploy.errors import DeployError, Permanent
@@ -21,6 +21,7 @@ from deploy.port import Fleet, Readiness, Share, Target, Totals
 from deploy.release import Release
 from deploy.rollout import Phase, Seen, State, Verdict
 from deploy.store import Endpoint, Event, Rollout, Store
+from deploy.variants import Arrangement
 from monitoring.alarms import Sample, merge
 
 log = logging.getLogger(__name__)
@@ -97,15 +98,39 @@ class Controller:
             return
         fleet = endpoint.stable.fleet(endpoint.name, self._archives)
         self._target.start(fleet)
-        self._target.route(endpoint.name, (Share(fleet.id, fleet.variant, 100),))
+        arrangement = self._without_expired(endpoint, now)
+        beside = {one.name: one.release.fleet(endpoint.name, self._archives) for one in arrangement.variants}
+        for other in beside.values():
+            self._target.start(other)
+        ready = {name for name, other in beside.items() if self._target.ready(other).ready}
+        ids = {name: other.id for name, other in beside.items()}
+        shares = variants.split(arrangement, (fleet.id, fleet.variant), ids, ready)
+        self._target.route(endpoint.name, shares, arrangement.sticky)
         look = self._observe(endpoint.name, now)
         with self._store.writing() as store:
             for name, sample in look.samples.items():
                 store.count(name, look.totals[name], sample)
 
+    def _without_expired(self, endpoint: Endpoint, now: datetime) -> Arrangement:
+        """End the shadow tests whose time is over; what still serves beside the stable release."""
+        arrangement = self._store.arrangement(endpoint.name)
+        stable = endpoint.stable.variant if endpoint.stable else ""
+        for variant in variants.expired(arrangement, stable, now):
+            arrangement = variants.without_variant(arrangement, variant.name)
+            with self._store.writing() as store:
+                store.arrange(endpoint.name, arrangement)
+                if variant.name != stable:
+                    store.retire(variant.release.fleet(endpoint.name, self._archives))
+                data = {"variant": variant.name, "reason": "its time is over"}
+                store.note(Event(now, endpoint.name, "variant_removed", data))
+        return arrangement
+
     def _take_down(self, endpoint: Endpoint) -> None:
         self._target.route(endpoint.name, ())
+        arrangement = self._store.arrangement(endpoint.name)
         with self._store.writing() as store:
+            for variant in arrangement.variants:
+                store.retire(variant.release.fleet(endpoint.name, self._archives))
             if endpoint.stable:
                 store.retire(endpoint.stable.fleet(endpoint.name, self._archives))
             store.forget(endpoint.name)
@@ -173,7 +198,8 @@ class Controller:
         shown = machine.wanted(plan, replace(state, step=state.step - 1)) if waiting else wanted
         if endpoint.stable:
             self._target.start(endpoint.stable.fleet(endpoint.name, self._archives, shown.stable_share))
-        self._target.route(endpoint.name, self._split(endpoint, rollout, shown))
+        sticky = rollout.request.sticky
+        self._target.route(endpoint.name, self._split(endpoint, rollout, shown), sticky)
         return readiness, not waiting
 
     def _split(self, endpoint: Endpoint, rollout: Rollout, wanted: machine.Wanted) -> tuple[Share, ...]:
@@ -230,7 +256,7 @@ class Controller:
     def _save(self, endpoint: Endpoint, before: Rollout, after: Rollout, look: Look, now: datetime) -> None:
         """State, evidence, totals, what the endpoint serves and what is to be stopped: all or nothing."""
         moved = (before.state.phase, before.state.step) != (after.state.phase, after.state.step)
-        final = after.state.phase.final
+        final, beside = after.state.phase.final, self._store.arrangement(endpoint.name)
         with self._store.writing() as store:
             for name, sample in look.samples.items():
                 store.count(name, look.totals[name], sample)
@@ -244,6 +270,9 @@ class Controller:
                     store.retire(endpoint.stable.fleet(endpoint.name, self._archives))
             elif final:
                 store.retire(after.request.release.fleet(endpoint.name, self._archives))
+                if beside.variant(after.request.release.variant):  # it served beside, and is not wanted
+                    name = after.request.release.variant
+                    store.arrange(endpoint.name, variants.without_variant(beside, name))
 
     def _act(self, endpoint: Endpoint, rollout: Rollout, now: datetime) -> None:
         """Shift traffic at once instead of at the next look; a failure here is repaired there."""
@@ -255,7 +284,7 @@ class Controller:
             if serving:
                 fleet = serving.fleet(endpoint.name, self._archives)
                 shares = (Share(fleet.id, fleet.variant, 100),)
-            self._target.route(endpoint.name, shares)
+            self._target.route(endpoint.name, shares, rollout.request.sticky)
             if rollout.state.phase is Phase.ROLLED_BACK:
                 done = self._clock() if self._clock else now
                 self._store.note(Event(done, endpoint.name, "restored", {}, rollout.request.id))

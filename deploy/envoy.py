@@ -179,12 +179,31 @@ class ConfigFolder:
 
     def endpoints(self) -> dict[str, tuple[Share, ...]]:
         """The split of each endpoint, as last written."""
+        return {name: layout.shares for name, layout in self._layouts().items()}
+
+    def _layouts(self) -> dict[str, gateway.Layout]:
         file = self.path / "rds.json"
         return gateway.remembered_routes(json.loads(file.read_text())) if file.exists() else {}
 
-    def write_routes(self, endpoints: Mapping[str, tuple[Share, ...]]) -> str:
-        """Replace the routes of all endpoints; returns their version."""
-        return self._write("rds.json", gateway.routes(endpoints, timeout=self._timeout))
+    def write_routes(
+        self, endpoints: Mapping[str, tuple[Share, ...]], sticky: Mapping[str, str] | None = None
+    ) -> str:
+        """Replace the routes of all endpoints; returns their version.
+
+        Args:
+            endpoints: the split of each by name.
+            sticky: what identifies a client, by endpoint; as it was for endpoints that are not named.
+
+        Raises:
+            ValueError: the weights of an endpoint do not sum to 100, or a rule cannot be read.
+        """
+        before = self._layouts()
+        rules = {name: layout.sticky for name, layout in before.items()} | dict(sticky or {})
+        layouts = {
+            name: gateway.arrange(before.get(name), split, rules.get(name, ""))
+            for name, split in endpoints.items()
+        }
+        return self._write("rds.json", gateway.routes(layouts, timeout=self._timeout))
 
     def write_clusters(self, fleets: Iterable[Fleet]) -> str:
         """Replace the list of fleets; returns its version. Write a new fleet's instances first."""

@@ -1,4 +1,4 @@
-"""What a local target remembers of a fleet between two looks: its instances, their ports, ends and drains."""
+"""What a target remembers of a fleet between two looks: its instances, their ports, ends and drains."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ LONGEST_PAUSE = 60.0
 class Instance:
     """One model server of a fleet."""
 
-    port: int
+    port: int = 0
+    """Where it answers; 0 while that is not known."""
     pid: int = UNSEEN
     """Process at the last look; 0 when it was down."""
     crashes: int = 0
@@ -28,6 +29,17 @@ class Instance:
     """Times it was started again after the supervisor had given up."""
     draining_since: float | None = None
     """Seconds since the epoch; set when it gets no new requests."""
+    slot: int = 0
+    """Its number in the fleet, where every start brings another port; 0 where the port identifies it."""
+    answered: bool = False
+    """It was healthy since its last start; only noted where starts are timed."""
+    ended: str = ""
+    """Why it last ended by itself, in words; only noted where that is known."""
+
+    @property
+    def key(self) -> int:
+        """What identifies it in its fleet."""
+        return self.slot or self.port
 
     def looked_at(self, state: str, pid: int) -> Self:
         """The instance after a look at its process: down, or replaced by another, counts as one crash."""
@@ -70,7 +82,7 @@ class Record:
         """Of all instances."""
         return sum(instance.crashes for instance in self.instances)
 
-    def wanting(self, fleet: Fleet, now: float, new_port: Callable[[], int]) -> Self:
+    def wanting(self, fleet: Fleet, now: float, new: Callable[[], Instance]) -> Self:
         """The record with the wanted count: the newest drain first, and those come back before new ones."""
         instances = list(self.instances)
         while len(serving := _live(instances)) > fleet.instance_count:
@@ -78,26 +90,31 @@ class Record:
         while len(_live(instances)) < fleet.instance_count:
             back = next((i for i, one in enumerate(instances) if one.draining_since is not None), None)
             if back is None:
-                instances.append(Instance(new_port()))
+                instances.append(new())
             else:
                 instances[back] = replace(instances[back], draining_since=None)
         return replace(self, fleet=fleet, instances=tuple(instances), stopping_since=None, removed=False)
 
-    def under(self, supervisor: int) -> Self:
-        """The record at a look under this supervisor; one that restarted replaced every process."""
+    def under(self, supervisor: int, pid: int = UNSEEN) -> Self:
+        """The record at a look under this supervisor; one that restarted replaced every process.
+
+        Args:
+            supervisor: its process id.
+            pid: 0 when it ended the processes and does not start them again.
+        """
         if supervisor == self.supervisor:
             return self
-        fresh = tuple(replace(one, pid=UNSEEN) for one in self.instances)
+        fresh = tuple(replace(one, pid=pid) for one in self.instances)
         return replace(self, supervisor=supervisor, instances=fresh)
 
-    def without(self, port: int) -> Self:
+    def without(self, key: int) -> Self:
         """The record after an instance is gone."""
-        return replace(self, instances=tuple(one for one in self.instances if one.port != port))
+        return replace(self, instances=tuple(one for one in self.instances if one.key != key))
 
-    def with_instance(self, changed: Instance, *, port: int | None = None) -> Self:
-        """The record with one instance replaced, found by its port or the `port` it had before."""
-        old = changed.port if port is None else port
-        return replace(self, instances=tuple(changed if one.port == old else one for one in self.instances))
+    def with_instance(self, changed: Instance, *, key: int | None = None) -> Self:
+        """The record with one instance replaced, found by its key or the `key` it had before."""
+        old = changed.key if key is None else key
+        return replace(self, instances=tuple(changed if one.key == old else one for one in self.instances))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that `from_json` reads back to the same value."""
@@ -109,8 +126,9 @@ class Record:
     def from_json(cls, content: dict[str, Any]) -> Self:
         """The record that `to_json` wrote."""
         fleet = content["fleet"]
+        variables = tuple((name, value) for name, value in fleet.get("environment", ()))
         return cls(
-            fleet=Fleet(**{**fleet, "package": Path(fleet["package"])}),
+            fleet=Fleet(**{**fleet, "package": Path(fleet["package"]), "environment": variables}),
             instances=tuple(Instance(**one) for one in content["instances"]),
             stopping_since=content["stopping_since"],
             removed=content["removed"],

@@ -5,6 +5,8 @@ Nothing here depends on an endpoint, so no connection is ever drained by a rollo
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import PurePath
 from typing import Any
 
@@ -142,9 +144,7 @@ def _filters() -> list[dict[str, Any]]:
         "lua": {
             "@type": f"{package}.lua.v3.Lua",
             "default_source_code": {"inline_string": LUA["answer"]},
-            "source_codes": {
-                name: {"inline_string": LUA[name]} for name in ("unknown_endpoint", "unknown_variant")
-            },
+            "source_codes": {name: {"inline_string": LUA[name]} for name in LUA if name != "answer"},
         },
         "router": {"@type": f"{package}.router.v3.Router", "suppress_envoy_headers": True},
     }
@@ -166,3 +166,10 @@ def watched(path: PurePath) -> dict[str, Any]:
 def header(key: str, value: str) -> dict[str, Any]:
     """Set a header, whatever it was."""
     return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def discovery(*resources: dict[str, Any]) -> dict[str, Any]:
+    """The content of a watched file: resources, and a short hash of them as their version."""
+    canonical = json.dumps(list(resources), sort_keys=True, separators=(",", ":"))
+    version = hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return {"version_info": version, "resources": list(resources)}

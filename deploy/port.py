@@ -39,6 +39,18 @@ class Fleet:
     """Local path of `model.tar.gz`."""
     instance_count: int
     """How many instances are wanted now."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """Environment variables of every instance, by name."""
+    image: str = ""
+    """Container image that serves the package; empty for the target's own."""
+    memory: int = 0
+    """Most bytes of memory of one instance; 0 for the target's own limit."""
+    cpus: float = 0
+    """Most processors of one instance; 0 for the target's own limit."""
+    profile: str = ""
+    """What a container may do: `least` (also when empty), or `root-compat` for images that insist on root."""
+    target: str = ""
+    """Which of several targets runs it; empty for the first."""
 
     @property
     def id(self) -> str:
@@ -73,8 +85,8 @@ class Share:
     """`Fleet.id`."""
     variant: str
     """Value of the `x-Amzn-Invoked-Production-Variant` header."""
-    weight: int
-    """Whole percent of the live traffic."""
+    weight: float
+    """Percent of the live traffic."""
     mirror: int = 0
     """Whole percent of the live traffic copied to it; its answers are discarded."""
 
@@ -123,8 +135,11 @@ class Target(Protocol):
         """How many instances answer, as the gateway sees them."""
         ...
 
-    def route(self, endpoint: str, split: tuple[Share, ...]) -> None:
-        """Make the endpoint's traffic look like `split`; an empty split removes the endpoint."""
+    def route(self, endpoint: str, split: tuple[Share, ...], sticky: str = "") -> None:
+        """Make the endpoint's traffic look like `split`; an empty split removes the endpoint.
+
+        With `sticky` (`header:NAME` or `cookie:NAME`) a client keeps its fleet while the split allows.
+        """
         ...
 
     def observe(self, endpoint: str) -> dict[str, Totals]:

@@ -22,6 +22,8 @@ class Release:
     digest: str
     """sha256 of the package."""
     instance_count: int = 1
+    environment: tuple[tuple[str, str], ...] = ()
+    """Environment variables of every instance."""
 
     @property
     def variant(self) -> str:
@@ -31,7 +33,9 @@ class Release:
     def fleet(self, endpoint: str, archives: Path, share: int = 100) -> Fleet:
         """Instances of this release behind an endpoint; `share` percent of the full count, at least one."""
         count = max(1, -(-self.instance_count * share // 100))
-        return Fleet(endpoint, self.variant, self.digest, archives / f"{self.digest}.tar.gz", count)
+        archive = archives / f"{self.digest}.tar.gz"
+        named = (("SEAWAY_ENDPOINT", endpoint), ("SEAWAY_VARIANT", self.variant))
+        return Fleet(endpoint, self.variant, self.digest, archive, count, (*named, *self.environment))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class Request:
     """The endpoint is the model's production: promotion moves the aliases."""
     requested_by: str = ""
     notify: tuple[str, ...] = ()
+    sticky: str = ""
+    """What identifies a client, `header:NAME` or `cookie:NAME`; empty when each request stands alone."""
 
     @property
     def restores(self) -> bool:

@@ -7,9 +7,9 @@ written in one transaction: a process killed between any two lines loses nothing
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from deploy.judge import Case, Opinion
 from deploy.port import Counters, Fleet, Totals
 from deploy.release import Release, Request
 from deploy.rollout import Phase, State, begin
+from deploy.variants import Arrangement
 from monitoring.alarms import Sample
 from registry.tables import READ
 
@@ -53,6 +54,12 @@ _rollouts = sa.Table(
     sa.Column("opinion", sa.Text),
     sa.Column("abort", sa.Text, nullable=False, default=""),
     sa.Column("announced", sa.Boolean, nullable=False, default=False),
+)
+_arrangements = sa.Table(
+    "arrangements",
+    _metadata,
+    sa.Column("endpoint", sa.String(63), primary_key=True),
+    sa.Column("data", sa.Text, nullable=False),
 )
 _retiring = sa.Table(
     "retiring_fleets",
@@ -183,6 +190,13 @@ class Store:
         endpoint = _endpoint(
             db.execute(sa.select(_endpoints).where(_endpoints.c.name == request.endpoint)).first()
         )
+        arranged = _arrangement(db, request.endpoint).variants
+        beside = [one.name for one in arranged if one.release.digest != request.release.digest]
+        if beside and not request.restores:
+            raise RolloutRefused(
+                f"variant {', '.join(beside)} serves beside the stable one; remove it first: "
+                f"seaway variants remove {request.endpoint} {beside[0]}"
+            )
         stable = endpoint.stable if endpoint and not endpoint.removed else None
         if stable and (stable.digest, stable.version) == (request.release.digest, request.release.version):
             raise RolloutRefused(f"endpoint {request.endpoint} already serves version {stable.version}")
@@ -198,6 +212,9 @@ class Store:
             .where(_endpoints.c.name == request.endpoint)
             .values(champion=request.champion, removed=False)
         )
+        arrangement = _arrangement(db, request.endpoint)
+        if arrangement.sticky != request.sticky:
+            Writer(db).arrange(request.endpoint, replace(arrangement, sticky=request.sticky))
         newest = db.scalar(sa.select(sa.func.max(_rollouts.c.seq))) or 0
         db.execute(
             _rollouts.insert().values(
@@ -232,7 +249,44 @@ class Store:
                 raise RolloutRefused(f"a rollout runs on endpoint {endpoint}; abort it first")
             db.execute(_endpoints.update().where(_endpoints.c.name == endpoint).values(removed=True))
 
+    def rearrange(
+        self, endpoint: str, archives: Path, change: Callable[[Endpoint, Arrangement], Arrangement]
+    ) -> Arrangement:
+        """Change what serves beside the stable release, and stop what does not any more; all or nothing.
+
+        Args:
+            endpoint: its name.
+            archives: packages by digest.
+            change: makes the new arrangement of the endpoint and the one in force; may raise.
+
+        Raises:
+            RolloutRefused: the endpoint serves nothing, or a rollout runs on it.
+        """
+        with self._engine.begin() as db:
+            row = db.execute(sa.select(_endpoints).where(_endpoints.c.name == endpoint).with_for_update())
+            found = _endpoint(row.first())
+            if found is None or found.removed or found.stable is None:
+                raise RolloutRefused(f"endpoint {endpoint} serves nothing yet; deploy a version to it first")
+            if running := db.scalar(sa.select(_rollouts.c.id).where(_rollouts.c.active == endpoint)):
+                raise RolloutRefused(f"rollout {running} is running on endpoint {endpoint}; wait for its end")
+            before = _arrangement(db, endpoint)
+            arrangement = change(found, before)
+            writer, stable = Writer(db), found.stable.fleet(endpoint, archives)
+            writer.arrange(endpoint, arrangement)
+            wanted = {one.release.fleet(endpoint, archives).id for one in arrangement.variants} | {stable.id}
+            for fleet in (one.release.fleet(endpoint, archives) for one in before.variants):
+                if fleet.id not in wanted:
+                    writer.retire(fleet)
+            for name in wanted:
+                writer.keep(name)
+        return arrangement
+
     # ---- what is there ------------------------------------------------------------------------------------
+
+    def arrangement(self, endpoint: str) -> Arrangement:
+        """What serves beside an endpoint's stable release."""
+        with self._reading.connect() as db:
+            return _arrangement(db, endpoint)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Every endpoint, by name."""
@@ -284,7 +338,9 @@ class Store:
             served = {_value(Release, text).digest for text in db.scalars(releases) if text}
             asked = {_value(Request, text).release.digest for text in db.scalars(running)}
             ending = {_value(Fleet, text).digest for text in db.scalars(sa.select(_retiring.c.data))}
-        return frozenset(served | asked | ending)
+            arranged = [_value(Arrangement, text) for text in db.scalars(sa.select(_arrangements.c.data))]
+        beside = {variant.release.digest for one in arranged for variant in one.variants}
+        return frozenset(served | asked | ending | beside)
 
     def samples(self, fleet: str, since: datetime) -> tuple[Sample, ...]:
         """What a fleet answered since a moment, oldest first."""
@@ -354,8 +410,17 @@ class Writer:
             .values(stable=_text(stable) if stable else None, previous=_text(previous) if previous else None)
         )
 
+    def arrange(self, endpoint: str, arrangement: Arrangement) -> None:
+        """Keep what serves beside the stable release."""
+        text = _text(arrangement)
+        if not self._db.execute(
+            _arrangements.update().where(_arrangements.c.endpoint == endpoint).values(data=text)
+        ).rowcount:
+            self._db.execute(_arrangements.insert().values(endpoint=endpoint, data=text))
+
     def forget(self, endpoint: str) -> None:
         """The endpoint is gone."""
+        self._db.execute(_arrangements.delete().where(_arrangements.c.endpoint == endpoint))
         self._db.execute(_endpoints.delete().where(_endpoints.c.name == endpoint))
 
     def retire(self, fleet: Fleet) -> None:
@@ -416,6 +481,11 @@ def _endpoint(row: Any) -> Endpoint | None:
     stable = _value(Release, row.stable) if row.stable else None
     previous = _value(Release, row.previous) if row.previous else None
     return Endpoint(row.name, stable, previous, row.champion, row.removed)
+
+
+def _arrangement(db: sa.Connection, endpoint: str) -> Arrangement:
+    text = db.scalar(sa.select(_arrangements.c.data).where(_arrangements.c.endpoint == endpoint))
+    return _value(Arrangement, text) if text else Arrangement()
 
 
 def _rollout(row: Any) -> Rollout:

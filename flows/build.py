@@ -284,6 +284,7 @@ def _log_and_register(
         gates,
         facts={name: tags[name] for name in ("digest", "data_digest", "git_commit") if tags[name]},
         links={"training run": tracking.run_url(url, tracking.experiment_of(url, run_id), run_id)},
+        packed=steps["package"].output,
     )
     candidate = Candidate(project.model, run_id, tags, sheet)
     now = utc_now()

@@ -15,4 +15,14 @@ DEPLOYMENTS: tuple[Deployment, ...] = (
         description="plan → staging → endpoint tests → production canary; started by an approval",
         tags=("deploy",),
     ),
+    Deployment(
+        "flows.replay.replay",
+        description="captured requests against a candidate, off the live path",
+        tags=("replay",),
+    ),
+    Deployment(
+        "flows.transform.transform",
+        description="batch transform: every object below a prefix through a registered version",
+        tags=("transform",),
+    ),
 )

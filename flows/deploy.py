@@ -6,10 +6,12 @@ moment: every wish has an id made from the approval, and asking again changes no
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 from prefect import flow, get_run_logger, suspend_flow_run, task
@@ -18,6 +20,7 @@ from prefect.client.schemas.objects import State
 from prefect.input import RunInput
 from prefect.states import Completed, Failed
 
+from configs.project import Production
 from deploy.checks import CheckResult
 from deploy.checks import run as run_checks
 from deploy.errors import EndpointTestsFailed, Permanent, RolloutRefused
@@ -189,28 +192,49 @@ def _answer(wiring: Wiring, dossier: Dossier, answer: ProductionGate) -> None:
 @task(name="production rollout", retries=3, retry_delay_seconds=2, retry_condition_fn=is_temporary)
 def to_production(wiring: Wiring, dossier: Dossier, plan: Plan) -> Rollout | None:
     """Ask for the rollout and watch it; None when the version serves already."""
-    return watch(wiring, production_request(dossier, plan))
+    return watch(wiring, production_request(dossier, plan, wiring.settings.home))
 
 
-def production_request(dossier: Dossier, plan: Plan) -> Request:
+def production_request(dossier: Dossier, plan: Plan, home: Path) -> Request:
     """The wish for production."""
     production = dossier.project.production
     return Request(
         id=f"{dossier.approval.id}:production",
         endpoint=production.endpoint,
-        release=_release(dossier, production.instance_count),
+        release=_release(dossier, production.instance_count, instance_environment(production, home)),
         plan=plan,
         judge=production.judge,
         alarms=production.alarms,
         champion=True,
         requested_by=dossier.approval.actor,
         notify=production.notify,
+        sticky=production.sticky,
     )
 
 
-def _release(dossier: Dossier, instance_count: int = 1) -> Release:
+def instance_environment(production: Production, home: Path) -> tuple[tuple[str, str], ...]:
+    """What the model servers of production are told. Keys stay in variables of the platform's environment."""
+    capture = production.capture
+    if capture is None:
+        return ()
+    told = {
+        "destination": capture.destination or str(home / "captures"),
+        "sampling": capture.sampling,
+        "modes": [capture.mode],
+        "csv_content_types": list(capture.csv_content_types),
+        "json_content_types": list(capture.json_content_types),
+        "max_disk_percent": capture.max_disk,
+        **({"key_variable": capture.encryption_key.removeprefix("env:")} if capture.encryption_key else {}),
+        **({"kms_key_id": capture.kms_key_id} if capture.kms_key_id else {}),
+    }
+    return (("SEAWAY_CAPTURE", json.dumps(told)),)
+
+
+def _release(
+    dossier: Dossier, instance_count: int = 1, environment: tuple[tuple[str, str], ...] = ()
+) -> Release:
     version = dossier.version
-    return Release(version.model, version.version, dossier.approval.digest, instance_count)
+    return Release(version.model, version.version, dossier.approval.digest, instance_count, environment)
 
 
 def watch(wiring: Wiring, request: Request) -> Rollout | None:

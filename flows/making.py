@@ -11,6 +11,7 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import metadata
@@ -27,6 +28,7 @@ from steps.job import StepResult, code_digest, digest_of, key, run_step
 ORDER = ("process", "validate", "train", "evaluate", "package", "register")
 """The steps in order, as `--from` names them."""
 _LIBRARIES = ("numpy", "scikit-learn", "skops", "skl2onnx", "onnxruntime", "polars", "great-expectations")
+_OPTIONAL = ("onnxmltools", "xgboost-cpu", "xgboost", "lightgbm")
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,12 @@ class Making:
 
     def train(self, processed: StepResult) -> StepResult:
         """Fit the model."""
+        from steps import boosting
+
         inputs = {"table": processed.output["digest"]}
         return self._run(
             "train",
-            self._key("train", ["data", "train", "evaluate.holdout"], inputs, train, table),
+            self._key("train", ["data", "train", "evaluate.holdout"], inputs, train, table, boosting),
             lambda out: train.run(self.project, self.loaded.folder, processed.folder, out),
         )
 
@@ -125,8 +129,8 @@ class Making:
 
     def package(self, processed: StepResult, trained: StepResult) -> StepResult:
         """`model.tar.gz`, compiled when that is faithful."""
+        from steps import boosting, pack, parity, quantise, reference, speed, trees
         from steps import compile as compiling
-        from steps import pack
 
         inputs = {"model": self.model_digest(trained), "table": processed.output["digest"]}
 
@@ -145,6 +149,7 @@ class Making:
                     trained_on=seen.select(columns).to_pandas(),
                     folder=out,
                     tolerance=project.package.parity_tolerance,
+                    compiling=compiling.Compiling.of(project.package),
                     sample_rows=project.package.sample_rows,
                     allow_pickle=project.package.allow_pickle,
                     provenance={
@@ -153,17 +158,11 @@ class Making:
                         "code_digest": self.code,
                     },
                 )
-            return {
-                "digest": made.digest,
-                "runtime": made.manifest.runtime,
-                "parity": asdict(made.parity),
-                "bytes": made.archive.stat().st_size,
-                "inputs": [asdict(one) for one in made.manifest.inputs],
-                "unlisted_types": list(made.unlisted_types),
-            }
+            return made.report
 
         sections = ["data", "model", "name", "package", "train.task", "evaluate.holdout"]
-        return self._run("package", self._key("package", sections, inputs, pack, compiling), body)
+        modules = (pack, compiling, trees, boosting, parity, quantise, reference, speed)
+        return self._run("package", self._key("package", sections, inputs, *modules), body)
 
     def model_digest(self, trained: StepResult) -> str:
         """What identifies a trained model: its step's key, since skops files differ from save to save."""
@@ -175,9 +174,17 @@ class Making:
 
     def _key(self, name: str, sections: list[str], inputs: Mapping[str, str], *modules: ModuleType) -> str:
         parameters = {section: _section(self.settings, section) for section in sections}
-        libraries = {library: metadata.version(library) for library in _LIBRARIES}
+        libraries = {library: metadata.version(library) for library in _LIBRARIES} | _installed(_OPTIONAL)
         code = code_digest([*(Path(str(module.__file__)) for module in modules), self.loaded.folder])
         return key(name, {**parameters, "libraries": libraries, "python": sys.version_info[:2]}, inputs, code)
+
+
+def _installed(libraries: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for library in libraries:
+        with suppress(metadata.PackageNotFoundError):
+            found[library] = metadata.version(library)
+    return found
 
 
 def _section(settings: Mapping[str, Any], dotted: str) -> Any:

@@ -263,7 +263,7 @@ def _by_rule(
     current = standing(story)
     if current.registered is None or current.decided or current.votes or current.status != PENDING:
         return None
-    holds, reason = automatic(policy, evidence)
+    holds, reason = automatic(policy, evidence, story)
     claims = Claims(version.tags.get("digest", ""), version.tags.get(EVIDENCE, ""))
     registered = (current.registered.digest, current.registered.evidence)
     if not holds or isinstance(evidence, str) or (claims.digest, claims.evidence) != registered:

@@ -41,6 +41,8 @@ class Kind(StrEnum):
     """Somebody moved an alias by hand: an alarm."""
     ALIAS_RESTORED = "alias_restored"
     """It was put back."""
+    EVIDENCE = "evidence"
+    """A report about a registered version was attached; `evidence` is its sha256, details the findings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Entry:
     digest: str = ""
     """sha256 of the package, as the version claimed it then."""
     evidence: str = ""
-    """sha256 of `evidence.json`."""
+    """sha256 of `evidence.json`; of an attached report, the sha256 of that."""
     policy: str = ""
     """The approval policy as canonical JSON; empty where it played no part."""
     details: Mapping[str, Any] = field(default_factory=dict)

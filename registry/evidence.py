@@ -1,20 +1,30 @@
-"""The evidence of a version: what the build measured, pinned by its sha256."""
+"""The evidence of a version: what the build measured, pinned by its sha256, and reports attached later.
+
+The build's evidence never changes: its hash is registered. What is found out afterwards, for example by a
+replay of captured traffic, is a report of its own: its bytes lie on the shelf under their sha256, and an
+entry of the ledger names kind, hash and findings. The policy looks at both; a kind that the build has
+measured cannot be replaced.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from configs.project import Approval, Project
+from registry.entry import Entry, Kind, Source, name
 from registry.errors import NotFound, Permanent
+from registry.ledger import Ledger
 from registry.port import ModelRegistry, ModelVersion
+from registry.standing import attached
 
 TAG = "evidence"
 """The tag that holds the sha256 of `evidence.json`."""
@@ -62,6 +72,76 @@ def parse(content: bytes) -> Evidence:
     return Evidence(hashlib.sha256(content).hexdigest(), kinds, metrics, author, about)
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A report about a version that is registered already."""
+
+    kind: str
+    """For example `replay`; the name under which `required_evidence` asks for it."""
+    passed: bool
+    summary: str
+    """One sentence for people."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Figures that rules look at, as `<kind>.<name>`."""
+
+
+def attach(
+    ledger: Ledger,
+    shelf: Shelf,
+    version: ModelVersion,
+    finding: Finding,
+    report: bytes,
+    who: tuple[str, Source],
+    now: datetime,
+) -> Entry:
+    """Keep a report on the shelf and note it in the ledger; attaching the same bytes again changes nothing.
+
+    Args:
+        ledger: takes the entry.
+        shelf: takes the bytes.
+        version: what the report is about; its `digest` tag says which bytes.
+        finding: what the policy will look at.
+        report: the whole report, in any format.
+        who: name of the person and how they came.
+        now: when.
+    """
+    pinned = shelf.keep(report)
+    return ledger.append(
+        Entry(
+            id=name(Kind.EVIDENCE, version.model, version.version, f"{finding.kind}:{pinned}"),
+            at=now,
+            kind=Kind.EVIDENCE,
+            model=version.model,
+            version=version.version,
+            actor=who[0],
+            source=who[1],
+            comment=finding.summary,
+            digest=version.tags.get("digest", ""),
+            evidence=pinned,
+            details={
+                "kind": finding.kind,
+                "passed": finding.passed,
+                "metrics": {name: float(value) for name, value in finding.metrics.items()},
+            },
+        )
+    )
+
+
+def together(evidence: Evidence, entries: Iterable[Entry]) -> Evidence:
+    """The build's evidence and what was attached to the version since; the build's own kinds stay."""
+    later = attached(entries)
+    kinds = {
+        kind: {"passed": entry.details.get("passed") is True, "report": entry.evidence}
+        for kind, entry in later.items()
+    }
+    metrics = {
+        f"{kind}.{figure}": float(value)
+        for kind, entry in later.items()
+        for figure, value in entry.details.get("metrics", {}).items()
+    }
+    return replace(evidence, kinds={**kinds, **evidence.kinds}, metrics={**metrics, **evidence.metrics})
+
+
 class Shelf:
     """Evidence files fetched once and kept by their hash."""
 
@@ -87,6 +167,30 @@ class Shelf:
             kept.unlink()
             raise EvidenceDamaged("the kept evidence file was changed; it is fetched again at the next look")
         return parse(content)
+
+    def keep(self, report: bytes) -> str:
+        """Put a report on the shelf; returns its sha256."""
+        pinned = hashlib.sha256(report).hexdigest()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
+            file.write(report)
+        Path(file.name).replace(self._folder / f"{pinned}.report")
+        return pinned
+
+    def report(self, pinned: str) -> bytes:
+        """The report with this sha256.
+
+        Raises:
+            registry.evidence.EvidenceDamaged: it is not there, or was changed.
+        """
+        file = self._folder / f"{pinned}.report"
+        try:
+            content = file.read_bytes()
+        except FileNotFoundError as error:
+            raise EvidenceDamaged(f"the report {pinned[:12]} is not on the shelf; make it again") from error
+        if hashlib.sha256(content).hexdigest() != pinned:
+            raise EvidenceDamaged(f"the report {pinned[:12]} was changed; make it again")
+        return content
 
     def policy(self, version: ModelVersion) -> Approval:
         """The approval section of the project file that the version was built from.

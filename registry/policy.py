@@ -8,7 +8,7 @@ from typing import Literal
 
 from configs.project import Approval, RiskRule
 from registry.entry import Entry, Stage
-from registry.evidence import Evidence
+from registry.evidence import Evidence, together
 from registry.standing import APPROVED, Standing, standing
 
 Act = Literal["approve", "reject", "withdraw"]
@@ -71,7 +71,7 @@ def propose(
         _not_ours(stage, claims)
         or _not_yet(entries, proposal)
         or may_decide(policy, proposal, stage.author)
-        or _evidence_lacks(policy, evidence, claims)
+        or _evidence_lacks(policy, evidence, entries, claims)
     )
     return refusal or _count(policy, stage, proposal)
 
@@ -107,12 +107,19 @@ def may_decide(policy: Approval, proposal: Proposal, author: str) -> Decision | 
     return None
 
 
-def automatic(policy: Approval, evidence: Evidence | str) -> tuple[bool, str]:
-    """Whether the rules approve without a person, and the reason either way."""
+def automatic(policy: Approval, evidence: Evidence | str, entries: Sequence[Entry] = ()) -> tuple[bool, str]:
+    """Whether the rules approve without a person, and the reason either way.
+
+    Args:
+        policy: the approval section of the project the version was built from.
+        evidence: the version's evidence, or a sentence that says why it cannot be read.
+        entries: the ledger's entries of the version, oldest first, for what was attached later.
+    """
     if not policy.automatic:
         return False, "the project has no rule for automatic approval"
     if isinstance(evidence, str):
         return False, evidence
+    evidence = together(evidence, entries)
     if lack := _missing(policy, evidence):
         return False, lack
     for rule in policy.automatic:
@@ -143,19 +150,24 @@ def _not_yet(entries: Sequence[Entry], proposal: Proposal) -> Decision | None:
     return None
 
 
-def _evidence_lacks(policy: Approval, evidence: Evidence | str, claims: Claims) -> Decision | None:
+def _evidence_lacks(
+    policy: Approval, evidence: Evidence | str, entries: Sequence[Entry], claims: Claims
+) -> Decision | None:
     if isinstance(evidence, str):
         return _refused(f"The evidence cannot be used: {evidence}.")
     if evidence.sha256 != claims.evidence or (evidence.digest and evidence.digest != claims.digest):
         return _refused("The evidence is about another package: build the version again.")
-    lack = _missing(policy, evidence)
+    lack = _missing(policy, together(evidence, entries))
     return _refused(f"{lack[0].upper()}{lack[1:]}.") if lack else None
 
 
 def _missing(policy: Approval, evidence: Evidence) -> str:
     absent = [kind for kind in policy.required_evidence if kind not in evidence.kinds]
     if absent:
-        return f"required evidence is missing ({', '.join(absent)}): run these steps and register again"
+        return (
+            f"required evidence is missing ({', '.join(absent)}): run these steps and register again, "
+            "or attach it (`seaway replay` attaches a replay)"
+        )
     failed = [
         kind for kind in policy.required_evidence if evidence.kinds[kind].get("passed", True) is not True
     ]

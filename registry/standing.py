@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -69,6 +69,20 @@ def follow(now: Standing, entry: Entry, stage: Stage = "staging") -> Standing:
         return now
     answered = max(now.answered, int(entry.details.get("answered", 0)))
     return _decided(replace(now, last=entry, answered=answered), entry)
+
+
+def attached(entries: Iterable[Entry]) -> Mapping[str, Entry]:
+    """The latest report of each kind about the package that was registered, from entries oldest first.
+
+    A report about other bytes does not count, and a later one takes the place of an earlier one.
+    """
+    registered, found = "", {}
+    for entry in entries:
+        if entry.kind is Kind.REGISTERED:
+            registered = registered or entry.digest
+        elif entry.kind is Kind.EVIDENCE and registered and entry.digest == registered:
+            found[str(entry.details.get("kind", ""))] = entry
+    return found
 
 
 def _decided(now: Standing, entry: Entry) -> Standing:

@@ -11,9 +11,15 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from serving.app import Application
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LEVELS = ("debug", "info", "warning", "error")
+LAST_CAPTURES = 5.0
+"""Seconds given to captures that are not written yet when the server ends."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,29 +31,46 @@ def main(arguments: list[str] | None = None) -> int:
         level=options.log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
+    if os.environ.get("SEAWAY_SERVERLESS"):
+        from serving import serverless
+
+        return serverless.main(options.package, options.host, options.port, options.log_level)
     for variable in THREADS:
         os.environ[variable] = "1"  # read when NumPy is first imported, below: pools slow single rows down
-    from serving.app import Application, payload_limit
-    from serving.errors import ServingError
-    from serving.predictor import load
-    from serving.server import serve
-
     log = logging.getLogger("serving")
+    from serving.errors import ServingError
+
     try:
-        application = Application(load(options.package), payload_limit(os.environ))
+        application = _application(options.package)
     except (ServingError, ValueError) as error:
         log.error("cannot serve %s: %s", options.package, error)  # noqa: TRY400 - the message says it all
         return 1
-    manifest = application.manifest
     log.info(
-        "serving model %s by %s on %s:%d, loaded in %.3f s",
-        manifest.model,
-        manifest.runtime,
+        "serving model %s on %s:%d, loaded in %.3f s",
+        options.package.name,
         options.host,
         options.port,
         time.perf_counter() - began,
     )
-    return serve(application, options.host, options.port)
+    from serving.server import serve
+
+    try:
+        return serve(application, options.host, options.port)
+    finally:
+        application.close(LAST_CAPTURES)
+
+
+def _application(folder: Path) -> Application:
+    from serving.app import Application, Limits
+    from serving.loading import load
+
+    limits = Limits.read(os.environ)
+    recorder = None
+    if os.environ.get("SEAWAY_CAPTURE"):
+        from serving import capture
+
+        recorder = capture.from_environment(os.environ)
+    return Application(load(folder, os.environ), limits, recorder)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,141 +1,181 @@
-"""The model server's HTTP face: `GET /ping`, `POST /invocations`, as SageMaker calls a container.
+"""The model server's HTTP face: SageMaker's container contract, and the Open Inference Protocol beside it.
 
 `Application.answer` is the whole behaviour, from request values to response values.
-`Application.__rsgi__` connects it to Granian: it reads the body, counts requests in flight, and keeps the
-event loop free for `/ping` while a large request is computed.
+`Application.__rsgi__` connects it to Granian: it reads the body, counts requests in flight, keeps the event
+loop free for `/ping` while a model works, holds the time limit, and sends streamed answers part by part.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import orjson
 
-from serving import codec
-from serving.errors import PayloadTooLarge, RequestRefused, ServingError
-from serving.manifest import Manifest
-from serving.predictor import Predictor
+from serving import contract
+from serving.answers import JSON, MIB, failure, send, too_large, too_slow
+from serving.environment import wanted
+from serving.errors import RequestRefused, ServingError
+from serving.lane import Lane
+from serving.responder import Answer, Request, Responder
+from serving.streaming import Stream
 
-MAX_PAYLOAD = "SAGEMAKER_MAX_PAYLOAD_IN_MB"
-"""Environment variable: largest request body in MiB, 25 when not set."""
+if TYPE_CHECKING:
+    from serving.capture import Recorder
+
 LARGE = 32 * 1024
 """Bodies of at least this many bytes are computed beside the event loop."""
 DISCARDED = 64 * 1024 * 1024
 """Bytes over the limit that are read before the connection is given up."""
+V2 = "/v2"
+"""Root of the Open Inference Protocol."""
+
+ROUTES = {contract.PING: "GET", contract.INVOCATIONS: "POST", contract.EXECUTION_PARAMETERS: "GET"}
+READY, UNKNOWN_PATH = Answer(200), Answer(404, b"{}", JSON)
 
 log = logging.getLogger("serving")
 
+__all__ = ["DISCARDED", "LARGE", "Application", "AtOnce", "Limits", "failure", "refuse", "too_large"]
+
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A response."""
+class Limits:
+    """What one request may take."""
 
-    status: int
-    body: bytes = b""
-    content_type: str = ""
-    allow: str = ""
-    """Methods the path takes, for 405."""
+    payload: int = 25 * MIB
+    """Largest body in bytes."""
+    seconds: float = 60.0
+    """Time until the answer, waiting for other requests included; of a stream, until each of its parts."""
 
-    def headers(self, *, close: bool) -> list[tuple[str, str]]:
-        """Header lines, names in lower case; `close` asks the client to connect anew."""
-        pairs = (
-            ("content-type", self.content_type),
-            ("allow", self.allow),
-            ("connection", "close" if close else ""),
-        )
-        return [(name, value) for name, value in pairs if value]
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Limits:
+        """The limits that the container's environment variables set.
 
-
-READY, UNKNOWN_PATH = Answer(200), Answer(404, b"{}", codec.JSON)
-ROUTES = {"/ping": "GET", "/invocations": "POST"}
+        Raises:
+            EnvironmentInvalid: a variable is no positive number.
+        """
+        asked = wanted(environ, 1)
+        return cls(max(1, int(asked.max_payload * MIB)), asked.timeout)
 
 
-def payload_limit(environ: Mapping[str, str]) -> int:
-    """The largest accepted request body in bytes.
+@runtime_checkable
+class AtOnce(Protocol):
+    """A responder that may be called on the event loop, and from several threads at once."""
 
-    Raises:
-        ValueError: the variable is no positive number.
-    """
-    text = environ.get(MAX_PAYLOAD, "25")
-    try:
-        limit = int(float(text) * 1024 * 1024)
-    except (ValueError, OverflowError):
-        limit = 0
-    if limit <= 0:
-        raise ValueError(f"{MAX_PAYLOAD} is {text!r}; set it to a positive number of MiB")
-    return limit
+    def at_once(self, content_type: str) -> bool:
+        """Whether a small body of this type is answered faster than another thread is woken."""
+        ...
 
 
 class Application:
-    """Answers requests with one loaded model."""
+    """Answers requests with one responder; hands what succeeded to the recorder, where there is one."""
 
-    def __init__(self, predictor: Predictor, limit: int) -> None:
-        self._predictor = predictor
-        self._limit = limit
-        self._beside = ThreadPoolExecutor(1, thread_name_prefix="large")
+    def __init__(self, responder: Responder, limits: Limits, recorder: Recorder | None = None) -> None:
+        self._responder = responder
+        self._limits = limits
+        self._recorder = recorder
+        self._at_once = responder.at_once if isinstance(responder, AtOnce) else None
+        self._lane = Lane("model")
         self.in_flight = 0
         """Requests begun and not yet handed to the network."""
         self.draining = False
         """Set when the server ends; answers then close their connections."""
 
-    @property
-    def manifest(self) -> Manifest:
-        """What the model takes and answers."""
-        return self._predictor.manifest
-
     def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """The response to a request; never raises."""
-        if (refusal := refuse(method, path)) is not None:
-            return refusal
-        if path == "/ping":
-            return READY
         try:
-            return self._invoke(headers, body)
+            if path == contract.INVOCATIONS and method == "POST":
+                return self._invoke(headers, body)
+            return self._other(method, path, headers, body)
         except RequestRefused as error:
-            return _error(error.status, str(error), field=error.field, row=error.row)
+            return failure(error.status, str(error), field=error.field, row=error.row)
         except ServingError as error:
             log.exception("the model failed")
-            return _error(error.status, str(error))
+            return failure(error.status, str(error))
         except Exception:
             log.exception("unexpected error")
-            return _error(500, "the model server failed on this request; its log says why")
+            return failure(500, "the model server failed on this request; its log says why")
+
+    def close(self, seconds: float) -> None:
+        """Give captured exchanges up to `seconds` to be written."""
+        if self._recorder is not None:
+            self._recorder.close(seconds)
 
     def _invoke(self, headers: Mapping[str, str], body: bytes) -> Answer:
-        if len(body) > self._limit:
-            raise too_large(self._limit)
-        manifest = self.manifest
-        media = codec.media_type(headers.get("content-type"))
-        accepted = codec.answer_type(headers.get("accept"), media)
-        predictions = self._predictor.predict(codec.decode(body, media, manifest))
-        return Answer(200, codec.encode(predictions, accepted, manifest), accepted)
+        if len(body) > self._limits.payload:
+            raise too_large(self._limits.payload)
+        kind = content_type(headers)
+        return self._responder.respond(Request(body, kind, headers.get("accept") or "", headers))
+
+    def _other(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        if (refusal := refuse(method, path)) is not None:
+            return refusal
+        if path == contract.PING:
+            return self._ready()
+        if path == contract.EXECUTION_PARAMETERS:
+            return Answer(200, orjson.dumps(dict(self._responder.execution_parameters)), JSON)
+        if len(body) > self._limits.payload:
+            raise too_large(self._limits.payload)
+        from serving import oip
+
+        return oip.answer(self._responder, method, path, headers, body, ready=self._ready().status == 200)
+
+    def _ready(self) -> Answer:
+        """200, but 503 while a call of the model is past its time: then this instance should be replaced."""
+        if not self._lane.overdue(self._limits.seconds):
+            return READY
+        return failure(503, f"a request has taken longer than {self._limits.seconds:g} s and still does")
+
+    # --- Granian --------------------------------------------------------------------------------------
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """Serve one request of Granian's RSGI interface."""
         self.in_flight += 1
         try:
-            answer = await self._serve(scope, protocol)
-            protocol.response_bytes(answer.status, answer.headers(close=self.draining), answer.body)
+            await self._serve(scope, protocol)
         finally:
             self.in_flight -= 1
 
-    async def _serve(self, scope: Any, protocol: Any) -> Answer:
-        if (refusal := refuse(scope.method, scope.path)) is not None or scope.path == "/ping":
-            return refusal or READY
-        headers = scope.headers
+    async def _serve(self, scope: Any, protocol: Any) -> None:
+        method, path = scope.method, scope.path
+        refusal = refuse(method, path)
+        if refusal is not None or path == contract.PING:
+            send(refusal or self._ready(), protocol, close=self.draining)
+            return
+        came = time.time()
+        headers = dict(scope.headers.items())
         body = await self._body(headers.get("content-length"), protocol)
         if body is None:
-            error = too_large(self._limit)
-            return _error(error.status, str(error))
-        if len(body) < LARGE:
-            return self.answer(scope.method, scope.path, headers, body)
-        values = {name: headers.get(name) or "" for name in ("content-type", "accept")}
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._beside, self.answer, scope.method, scope.path, values, body)
+            error = too_large(self._limits.payload)
+            send(failure(error.status, str(error)), protocol, close=self.draining)
+            return
+        answer = await self._computed(method, path, headers, body)
+        if answer.stream is None:
+            send(answer, protocol, close=self.draining)
+            whole: Answer | None = answer
+        else:
+            kept = self._limits.payload if self._recorder is not None else -1
+            stream = Stream(answer, self._lane, self._limits.seconds, kept)
+            whole = await stream.send(protocol, scope.client, close=self.draining)
+        if self._recorder is not None and path == contract.INVOCATIONS and whole is not None:
+            self._offer(came, headers, body, whole)
+
+    async def _computed(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """The answer, made on the event loop where that is quicker, else beside it and in time."""
+        at_once = self._at_once
+        if len(body) < LARGE and at_once is not None and at_once(content_type(headers)):
+            return self.answer(method, path, headers, body)
+        if method == "GET" and path.startswith(V2):
+            return self.answer(method, path, headers, body)
+        try:
+            return await self._lane.call(
+                self.answer, method, path, headers, body, seconds=self._limits.seconds
+            )
+        except TimeoutError:
+            return too_slow(self._limits.seconds)
 
     async def _body(self, length: str | None, protocol: Any) -> bytes | None:
         """The body, or None when it is longer than the limit.
@@ -143,38 +183,51 @@ class Application:
         What is too long is read and thrown away: a client that is still sending would see its connection
         reset instead of the refusal.
         """
-        if length is not None and length.isdecimal() and int(length) <= self._limit:
+        limit = self._limits.payload
+        if length is not None and length.isdecimal() and int(length) <= limit:
             return bytes(await protocol())
         parts: list[bytes] = []
         size = 0
         async for part in protocol:
             size += len(part)
-            if size > self._limit:
+            if size > limit:
                 parts.clear()
             else:
                 parts.append(part)
-            if size > self._limit + DISCARDED:
+            if size > limit + DISCARDED:
                 break
-        return b"".join(parts) if size <= self._limit else None
+        return b"".join(parts) if size <= limit else None
+
+    def _offer(self, came: float, headers: Mapping[str, str], body: bytes, answer: Answer) -> None:
+        """Hand a successful exchange to the recorder; its answer is already on the way."""
+        if self._recorder is None or not 200 <= answer.status < 300:
+            return
+        from serving.capture import Exchange
+
+        exchange = Exchange(
+            event_id=headers.get(contract.REQUEST_ID, ""),
+            at=came,
+            content_type=content_type(headers),
+            body=body,
+            answer_content_type=answer.content_type,
+            answer_body=answer.body,
+            inference_id=headers.get(contract.INFERENCE_ID, ""),
+            custom_attributes=headers.get(contract.CUSTOM_ATTRIBUTES, ""),
+        )
+        self._recorder.offer(exchange)
+
+
+def content_type(headers: Mapping[str, str]) -> str:
+    """What the client says its body is; the toolkits read both names, in this order."""
+    return headers.get("contenttype") or headers.get("content-type") or ""
 
 
 def refuse(method: str, path: str) -> Answer | None:
-    """404 and 405, by method and path."""
+    """404 and 405, by method and path; what is below `/v2` refuses by itself."""
     allowed = ROUTES.get(path)
     if allowed is None:
-        return UNKNOWN_PATH
+        return None if path == V2 or path.startswith(V2 + "/") else UNKNOWN_PATH
     if method != allowed:
         problem = orjson.dumps({"error": f"{path} takes {allowed}, not {method}"})
-        return Answer(405, problem, codec.JSON, allowed)
+        return Answer(405, problem, JSON, (("allow", allowed),))
     return None
-
-
-def too_large(limit: int) -> PayloadTooLarge:
-    """The error for a body over the limit."""
-    return PayloadTooLarge(f"the body is longer than {limit / 1024 / 1024:g} MiB; send fewer rows at a time")
-
-
-def _error(status: int, message: str, *, field: str | None = None, row: int | None = None) -> Answer:
-    content = {"error": message, "field": field, "row": row}
-    kept = {name: value for name, value in content.items() if value is not None}
-    return Answer(status, orjson.dumps(kept), codec.JSON)

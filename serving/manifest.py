@@ -12,11 +12,14 @@ from serving.errors import ManifestInvalid
 
 Kind = Literal["double", "string"]
 Task = Literal["binary", "multiclass", "regression"]
-Runtime = Literal["onnx", "skops", "pickle"]
+Runtime = Literal["onnx", "skops", "pickle", "pipeline"]
+"""What runs the model; a pipeline's stages say so themselves."""
+Quantised = Literal["float16", "int8"]
 Label = str | int | float | bool
 
 FORMAT = 1
-"""The layout this version writes and reads."""
+"""The layout this version writes and reads. Entries added since are absent where they say nothing, and a
+reader that does not know one refuses it by name: nothing is ever misread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +41,23 @@ class ParityRecord:
     max_abs_difference: float | None
     """Largest difference of scores; None when nothing could be compared."""
     passed: bool
-    """The compiled model is served."""
+    """The compiled model answers closely enough."""
     reason: str | None = None
-    """Why it is not."""
+    """Why the compiled model is not served."""
+    rank_agreement: float | None = None
+    """Share of pairs of rows that both models order alike; for multiclass the share of equal labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuantisationRecord:
+    """What became of the wish for smaller weights."""
+
+    mode: Quantised
+    """What the project asks for."""
+    applied: bool
+    """The compiled model in the package has such weights."""
+    reason: str | None = None
+    """Why it has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +80,10 @@ class Manifest:
     """Where the model comes from, as sorted pairs: `data_digest`, `project`, `code_digest`."""
     allow_pickle: bool = False
     """The owner of the project permits pickle for this model."""
+    trained_from: int | None = None
+    """Batches of at least this many rows are answered by the trained model; None means never."""
+    quantisation: QuantisationRecord | None = None
+    """None when nobody asked for it."""
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -93,6 +114,8 @@ class Manifest:
             dependencies=reader.strings("dependencies"),
             provenance=_pairs(reader.take("provenance", dict)),
             allow_pickle=reader.take("allow_pickle", bool, default=False),
+            trained_from=reader.take("trained_from", int, type(None), default=None),
+            quantisation=_quantisation(reader.take("quantisation", dict, type(None), default=None)),
         )
         reader.finish()
         manifest._check()
@@ -101,19 +124,24 @@ class Manifest:
     def to_json(self) -> bytes:
         """The bytes of `seaway.json`; equal manifests give equal bytes."""
         payload = {"format": FORMAT, **asdict(self), "provenance": dict(self.provenance)}
-        if not self.allow_pickle:
-            del payload["allow_pickle"]
+        for name in ("allow_pickle", "trained_from", "quantisation"):
+            if not payload[name]:
+                del payload[name]
+        if self.parity.rank_agreement is None:
+            del payload["parity"]["rank_agreement"]
         return (json.dumps(payload, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
     @property
     def number_type(self) -> Literal["float32", "float64"]:
-        """NumPy type of `double` columns: a compiled model takes single precision, a trained one double."""
-        return "float32" if self.runtime == "onnx" else "float64"
+        """NumPy type of `double` columns: a compiled model alone takes single precision."""
+        return "float32" if self.runtime == "onnx" and self.trained_from is None else "float64"
 
     def _check(self) -> None:
         names = [item.name for item in self.inputs]
         if not names or len(set(names)) != len(names):
             raise ManifestInvalid("seaway.json: inputs must have at least one entry and distinct names")
+        if self.trained_from is not None and (self.trained_from < 1 or self.runtime != "onnx"):
+            raise ManifestInvalid("seaway.json: trained_from must be at least 1, and only with runtime onnx")
         if self.task == "regression":
             if self.classes is not None:
                 raise ManifestInvalid("seaway.json: classes must be null for regression")
@@ -174,8 +202,21 @@ def _parity(item: Mapping[str, object]) -> ParityRecord:
     difference = reader.take("max_abs_difference", int, float, type(None))
     if difference is not None and not math.isfinite(difference):
         raise ManifestInvalid("seaway.json: parity.max_abs_difference must be finite")
+    agreement = reader.take("rank_agreement", int, float, type(None), default=None)
+    if agreement is not None and not 0 <= agreement <= 1:
+        raise ManifestInvalid("seaway.json: parity.rank_agreement must lie between 0 and 1")
     rows, passed = reader.take("rows", int), reader.take("passed", bool)
-    record = ParityRecord(rows, difference, passed, reader.take("reason", str, type(None)))
+    record = ParityRecord(rows, difference, passed, reader.take("reason", str, type(None)), agreement)
+    reader.finish()
+    return record
+
+
+def _quantisation(item: Mapping[str, object] | None) -> QuantisationRecord | None:
+    if item is None:
+        return None
+    reader = _Reader(item, "seaway.json: quantisation")
+    mode = cast("Quantised", reader.choose("mode", get_args(Quantised)))
+    record = QuantisationRecord(mode, reader.take("applied", bool), reader.take("reason", str, type(None)))
     reader.finish()
     return record
 

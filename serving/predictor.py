@@ -2,27 +2,35 @@
 
 A compiled model needs ONNX Runtime alone. The trained model needs scikit-learn, and pandas when it
 learned on named columns. Nothing is loaded that the manifest does not permit.
+
+A manifest with `trained_from` wants both: the compiled model for small batches, the trained one for large
+ones. The trained one is loaded when the first large batch comes, so that a server that never sees one stays
+small.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from serving import codec, package
-from serving.codec import Columns
+from serving import codecs, package
+from serving.codecs import Columns
 from serving.errors import BadBody, ModelFailed, ModelRefused, PackageDamaged
 from serving.manifest import Manifest
 from serving.predictions import Predictions, from_probabilities
 
 ALLOW_PICKLE = "SEAWAY_ALLOW_PICKLE"
 """Set to 1 where models may be loaded by pickle; the manifest must permit it too."""
+
+log = logging.getLogger("serving")
 
 
 class Predictor(Protocol):
@@ -56,13 +64,22 @@ def load(folder: Path, environ: Mapping[str, str] | None = None) -> Predictor:
     if manifest.runtime == "onnx":
         predictor = OnnxPredictor(manifest, _file(folder, package.ONNX).read_bytes())
     elif manifest.runtime == "skops":
-        predictor = SkopsPredictor(manifest, load_skops(_file(folder, package.SKOPS), manifest.trusted_types))
+        predictor = _trained(folder, manifest)
     else:
         predictor = SkopsPredictor(
             manifest, _unpickle(folder, manifest, os.environ if environ is None else environ)
         )
-    warm_up(predictor, _file(folder, package.SAMPLE).read_bytes())
-    return predictor
+    sample = _file(folder, package.SAMPLE).read_bytes()
+    warm_up(predictor, sample)
+    if manifest.trained_from is None:
+        return predictor
+
+    def large() -> Predictor:
+        trained = _trained(folder, manifest)
+        warm_up(trained, sample)
+        return trained
+
+    return BySize(predictor, manifest.trained_from, large)
 
 
 def warm_up(predictor: Predictor, sample: bytes) -> None:
@@ -76,10 +93,10 @@ def warm_up(predictor: Predictor, sample: bytes) -> None:
 
     try:
         body = orjson.dumps(orjson.loads(sample)["request"])
-        columns = codec.decode(body, codec.JSON, predictor.manifest)
+        columns = codecs.decode(body, codecs.JSON, predictor.manifest)
     except (BadBody, orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise PackageDamaged(f"{package.SAMPLE} does not fit {package.MANIFEST}: {error}") from error
-    codec.encode(predictor.predict(columns), codec.JSON, predictor.manifest)
+    codecs.encode(predictor.predict(columns), codecs.JSON, predictor.manifest)
 
 
 class OnnxPredictor:
@@ -103,9 +120,12 @@ class OnnxPredictor:
             raise PackageDamaged(f"{package.ONNX} takes {len(names)} inputs, {package.MANIFEST} names others")
         self._feeds = tuple(zip(names, (item.name for item in manifest.inputs), strict=True))
         self._outputs = [self._session.get_outputs()[-1].name]
+        self._double = manifest.number_type == "float64"
 
     def predict(self, columns: Columns) -> Predictions:
         """See `Predictor.predict`."""
+        if self._double:
+            columns = {name: _single(name, values) for name, values in columns.items()}
         try:
             scores = self._session.run(
                 self._outputs, {name: columns[column] for name, column in self._feeds}
@@ -132,12 +152,52 @@ class SkopsPredictor:
         return _predictions(self.manifest, scores)
 
 
+class BySize:
+    """Two runtimes of one model: large batches go to the trained model, all others to the compiled one.
+
+    The first large batch begins to load the trained model in a thread; until it is there, and for ever when
+    it cannot be loaded, the compiled model answers everything.
+    """
+
+    def __init__(self, compiled: Predictor, trained_from: int, load: Callable[[], Predictor]) -> None:
+        self.manifest = compiled.manifest
+        self.settled = threading.Event()
+        """Set when the trained model is loaded, or was given up."""
+        self._compiled = compiled
+        self._trained: Predictor | None = None
+        self._trained_from = trained_from
+        self._load = load
+        self._begun = threading.Lock()
+
+    def predict(self, columns: Columns) -> Predictions:
+        """See `Predictor.predict`."""
+        if len(next(iter(columns.values()))) < self._trained_from:
+            return self._compiled.predict(columns)
+        if self._trained is None and self._begun.acquire(blocking=False):  # never released: one attempt
+            threading.Thread(target=self._fetch, name="trained model", daemon=True).start()
+        return (self._trained or self._compiled).predict(columns)
+
+    def _fetch(self) -> None:
+        try:
+            self._trained = self._load()
+        except Exception:
+            log.exception("the trained model cannot be loaded; the compiled one answers large batches too")
+        finally:
+            self.settled.set()
+
+
+def learned_names(model: Any) -> bool:
+    """The model wants a data frame with the names it learned. LightGBM invents names for plain arrays."""
+    names = getattr(model, "feature_names_in_", None)
+    return names is not None and list(names) != [f"Column_{n}" for n in range(len(names))]
+
+
 def arranged(model: Any, columns: Columns) -> Any:
     """Columns as the model learned on them: a data frame when it learned names, else an array by position.
 
     The array holds floating point, or objects as soon as one column is text.
     """
-    if not hasattr(model, "feature_names_in_"):
+    if not learned_names(model):
         return np.hstack(list(columns.values()))
     import pandas as pd
 
@@ -164,6 +224,10 @@ def load_skops(path: Path, trusted_types: tuple[str, ...]) -> Any:
         raise PackageDamaged(f"{package.SKOPS} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
+def _trained(folder: Path, manifest: Manifest) -> Predictor:
+    return SkopsPredictor(manifest, load_skops(_file(folder, package.SKOPS), manifest.trusted_types))
+
+
 def _unpickle(folder: Path, manifest: Manifest, environ: Mapping[str, str]) -> Any:
     if not manifest.allow_pickle:
         raise ModelRefused("the model is a pickle, and its project does not set package.allow_pickle")
@@ -177,6 +241,18 @@ def _file(folder: Path, name: str) -> Path:
     if not (folder / name).is_file():
         raise PackageDamaged(f"the package lacks {name}")
     return folder / name
+
+
+def _single(name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The column in the precision of a compiled model, which the codec has not seen to."""
+    if values.dtype != np.float64:
+        return values
+    with np.errstate(over="ignore"):
+        column = values.astype(np.float32)
+    if np.isinf(column).any():
+        row = int(np.argmax(np.isinf(column)))
+        raise BadBody(f"{name!r} in row {row} is too large a number; send a smaller one", field=name, row=row)
+    return column
 
 
 def _predictions(manifest: Manifest, scores: npt.NDArray[np.floating]) -> Predictions:

@@ -55,7 +55,7 @@ async def _serve(application: Application, host: str, port: int) -> int:
 async def _drain(application: Application) -> int:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + DRAIN
-    while application.in_flight and loop.time() < deadline:  # noqa: ASYNC110 - once in a life, not worth an event  # noqa: ASYNC110 (granian offers no event)
+    while application.in_flight and loop.time() < deadline:  # noqa: ASYNC110 - Granian has no event
         await asyncio.sleep(POLL)
     if application.in_flight:
         log.warning("cut off %d requests after %g s", application.in_flight, DRAIN)

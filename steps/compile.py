@@ -1,31 +1,32 @@
-"""A fitted scikit-learn pipeline to ONNX, and the proof on real rows that both answer alike."""
+"""A fitted scikit-learn pipeline to ONNX, and the proof on real rows that both answer alike.
+
+XGBoost and LightGBM may be the pipeline, or stand in it. Smaller weights are tried when asked for, under
+limits of their own.
+"""
 
 from __future__ import annotations
 
-import statistics
-import time
 import warnings
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from serving.codec import Columns
-from serving.errors import ServingError
-from serving.manifest import Input, Kind, Label, Manifest, ParityRecord, Runtime, Task
-from serving.predictor import OnnxPredictor, Predictor, arranged
-from steps import trees
+from configs.project import Package
+from serving.manifest import Kind, QuantisationRecord, Quantised, Task
+from steps import boosting, trees
 from steps.errors import Permanent
+from steps.parity import Limits, Parity, check_parity, spread
+from steps.quantise import NotQuantisable, quantise
+from steps.reference import columns_of, kinds, labels_of, signature
 
 GRAPH = "model"
 """Name of every graph; skl2onnx would draw a new one each time."""
-UNSEEN = "\N{REPLACEMENT CHARACTER}unseen"
-"""A category that no training data holds."""
-PROBES = 200
-"""Rows repeated with an unseen category, or with a missing value, per column."""
+CALIBRATION = 10_000
+"""Most rows, spread over all, that show quantisation the range of activations."""
 
 
 class NotCompilable(Permanent):
@@ -33,25 +34,24 @@ class NotCompilable(Permanent):
 
 
 @dataclass(frozen=True, slots=True)
-class Parity:
-    """How closely the compiled model follows the trained one."""
+class Compiling:
+    """What a project says about compiling: the entries of its section `package`."""
 
-    rows: int
-    """Real rows compared; probes with unseen categories and missing values come on top."""
-    max_abs_difference: float | None
-    """Largest difference of scores; None when they could not be compared."""
-    rank_agreement: float | None
-    """Spearman's correlation of the scores, or for multiclass the share of equal labels."""
-    passed: bool
-    reason: str | None = None
-    """Why it did not pass."""
-    speed: float | None = None
-    """How many times faster than scikit-learn the compiled model answers one row."""
+    runtime: Literal["auto", "onnx", "sklearn"] = "auto"
+    """Who serves."""
+    trained_from: int | None = None
+    """Settles the batch size from which on the trained model answers; None: it is measured."""
+    quantise: Literal["none", "float16", "int8"] = "none"
+    """The weights wanted."""
+    quantised: Limits = field(default=Limits(5e-3, 0.99))
+    """What a model with such weights must keep."""
 
-    @property
-    def record(self) -> ParityRecord:
-        """What the manifest keeps; the speed is left out because it differs from run to run."""
-        return ParityRecord(self.rows, self.max_abs_difference, self.passed, self.reason)
+    @classmethod
+    def of(cls, package: Package) -> Compiling:
+        """From a project file."""
+        difference = package.int8_tolerance if package.quantise == "int8" else package.float16_tolerance
+        limits = Limits(difference, package.quantised_rank_agreement)
+        return cls(package.runtime, package.trained_from, package.quantise, limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,64 +61,9 @@ class Compiled:
     onnx: bytes | None
     """None when the trained model must be served; `parity.reason` says why."""
     parity: Parity
-
-
-def kinds(frame: pd.DataFrame) -> tuple[tuple[str, Kind], ...]:
-    """Name and kind of each column: numbers and booleans are `double`, everything else `string`."""
-    return tuple(
-        (str(name), "double" if pd.api.types.is_numeric_dtype(frame[name]) else "string") for name in frame
-    )
-
-
-def columns_of(frame: pd.DataFrame, manifest: Manifest) -> Columns:
-    """A data frame as the model server decodes requests; missing text is the empty string."""
-    found: Columns = {}
-    for item in manifest.inputs:
-        values = frame[item.name]
-        if item.type == "double":
-            with np.errstate(over="ignore"):
-                column = values.to_numpy(np.float64, na_value=np.nan).astype(manifest.number_type)
-        else:
-            column = values.astype(object).where(values.notna(), "").to_numpy(object)
-        found[item.name] = column.reshape(-1, 1)
-    return found
-
-
-def signature(
-    runtime: Runtime, task: Task, classes: Sequence[Label] | None, inputs: Sequence[tuple[str, Kind]]
-) -> Manifest:
-    """A manifest with just what a predictor needs."""
-    return Manifest(
-        model=GRAPH,
-        task=task,
-        runtime=runtime,
-        classes=None if classes is None else tuple(classes),
-        inputs=tuple(Input(name, kind) for name, kind in inputs),
-        parity=ParityRecord(0, None, passed=False),
-    )
-
-
-def labels_of(model: Any, task: Task) -> tuple[Label, ...] | None:
-    """The classes of a fitted model as plain Python values; None for regression."""
-    return None if task == "regression" else tuple(np.asarray(model.classes_).tolist())
-
-
-def reference_scores(model: Any, frame: pd.DataFrame, task: Task) -> npt.NDArray[np.float64]:
-    """What scikit-learn answers, in the shape of `Predictions.scores`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        rows = as_trained(model, frame)
-        if task == "regression":
-            return np.asarray(model.predict(rows), dtype=np.float64).reshape(-1)
-        table = np.asarray(model.predict_proba(rows), dtype=np.float64)
-    return table[:, 1] if task == "binary" else table
-
-
-def as_trained(model: Any, frame: pd.DataFrame) -> Any:
-    """The frame itself for a model that learned names, else its values by position."""
-    if hasattr(model, "feature_names_in_"):
-        return frame
-    return arranged(model, columns_of(frame, signature("skops", "regression", None, kinds(frame))))
+    """Of the model in `onnx`, quantised or not."""
+    quantisation: QuantisationRecord | None = None
+    """None when nobody asked for it."""
 
 
 def to_onnx(model: Any, inputs: Sequence[tuple[str, Kind]]) -> bytes:
@@ -137,18 +82,22 @@ def to_onnx(model: Any, inputs: Sequence[tuple[str, Kind]]) -> bytes:
     types = {"double": FloatTensorType, "string": StringTensorType}
     initial = [(name, types[kind]([None, 1])) for name, kind in inputs]
     options = {"zipmap": False} if hasattr(model, "predict_proba") else None
+    libraries = boosting.used(model)
     try:
+        boosting.register(libraries)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             converted = convert_sklearn(
-                model,
+                _joined(model, inputs),
                 name=GRAPH,
                 initial_types=initial,
                 options=options,
+                target_opset=boosting.OPSET if libraries else None,
                 custom_conversion_functions={StandardScaler: _scale},
                 custom_shape_calculators={StandardScaler: calculate_sklearn_scaler_output_shapes},
             )
-            trees.correct(converted.graph, _innermost(model))
+            if not libraries:
+                trees.correct(converted.graph, _innermost(model))
             _sort_opsets(converted)
     except Exception as error:  # the converters raise whatever meets them
         text = " ".join(str(error).split())[:300]
@@ -156,56 +105,71 @@ def to_onnx(model: Any, inputs: Sequence[tuple[str, Kind]]) -> bytes:
     return bytes(converted.SerializeToString(deterministic=True))
 
 
-def check_parity(
-    onnx: bytes,
+def compile_model(
     model: Any,
     frame: pd.DataFrame,
     task: Task,
     *,
     tolerance: float = 1e-4,
     optional: Collection[str] = (),
-) -> Parity:
-    """Compare the compiled model with scikit-learn on real rows.
-
-    Args:
-        onnx: result of `to_onnx` for the columns of `frame`, in their order.
-        model: the fitted pipeline.
-        frame: real rows, the model's input columns only.
-        task: what is predicted.
-        tolerance: largest difference of scores that passes; for regression times the largest absolute
-            score, when that is above 1.
-        optional: columns that may be missing; they are probed with missing values.
-    """
-    manifest = signature("onnx", task, labels_of(model, task), kinds(frame))
-    try:
-        compiled = OnnxPredictor(manifest, onnx)
-        probes = _probes(model, frame, task, optional)
-        rows = pd.concat([frame, *probes], ignore_index=True)
-        expected = reference_scores(model, rows, task)
-        found = compiled.predict(columns_of(rows, manifest)).scores
-    except (ServingError, NotCompilable) as error:
-        return Parity(len(frame), None, None, passed=False, reason=str(error))
-    difference = float(np.abs(found - expected).max())
-    scale = max(1.0, float(np.abs(expected).max())) if task == "regression" else 1.0
-    passed = difference <= tolerance * scale
-    reason = (
-        None if passed else f"scores differ by {difference:.3g}, above the tolerance {tolerance * scale:.3g}"
-    )
-    agreement = _rank_agreement(found[: len(frame)], expected[: len(frame)])
-    speed = _speed(compiled, manifest, model, frame) if passed else None
-    return Parity(len(frame), difference, agreement, passed, reason, speed)
-
-
-def compile_model(
-    model: Any, frame: pd.DataFrame, task: Task, *, tolerance: float = 1e-4, optional: Collection[str] = ()
+    compiling: Compiling = Compiling(),
+    seen: pd.DataFrame | None = None,
 ) -> Compiled:
-    """`to_onnx` and `check_parity` in one; `onnx` is None when the trained model must be served."""
+    """`to_onnx`, `quantise` and `check_parity` in one; `onnx` is None when the trained model must be served.
+
+    Whatever cannot be met falls back, with its reason: smaller weights to whole ones, those to the trained
+    model. `seen` are training rows, which show quantisation what numbers come; without them `frame` does.
+    """
+    if compiling.runtime == "sklearn":
+        return fallen_back(Parity(len(frame), None, None, False, "package.runtime is sklearn"), compiling)
     try:
         onnx = to_onnx(model, kinds(frame))
     except NotCompilable as error:
-        return Compiled(None, Parity(len(frame), None, None, passed=False, reason=str(error)))
-    parity = check_parity(onnx, model, frame, task, tolerance=tolerance, optional=optional)
-    return Compiled(onnx if parity.passed else None, parity)
+        return fallen_back(Parity(len(frame), None, None, False, str(error)), compiling)
+    parity = check_parity(onnx, model, frame, task, limits=Limits(tolerance), optional=optional)
+    if not parity.passed:
+        return fallen_back(parity, compiling)
+    if compiling.quantise == "none":
+        return Compiled(onnx, parity)
+    shown = frame if seen is None else seen
+    rows = columns_of(
+        shown.iloc[spread(len(shown), CALIBRATION)],
+        signature("onnx", task, labels_of(model, task), kinds(frame)),
+    )
+    try:
+        smaller = quantise(onnx, compiling.quantise, rows)
+    except NotQuantisable as error:
+        return Compiled(onnx, parity, _whole(compiling, str(error)))
+    found = check_parity(smaller, model, frame, task, limits=compiling.quantised, optional=optional)
+    if found.passed:
+        return Compiled(smaller, found, replace(_whole(compiling, None), applied=True))
+    return Compiled(onnx, parity, _whole(compiling, found.reason))
+
+
+def fallen_back(parity: Parity, compiling: Compiling) -> Compiled:
+    """The trained model serves, for the reason that `parity` gives."""
+    if compiling.quantise == "none":
+        return Compiled(None, parity)
+    return Compiled(None, parity, _whole(compiling, "the trained model is served, and stays as it is"))
+
+
+def _whole(compiling: Compiling, reason: str | None) -> QuantisationRecord:
+    return QuantisationRecord(cast("Quantised", compiling.quantise), applied=False, reason=reason)
+
+
+def _joined(model: Any, inputs: Sequence[tuple[str, Kind]]) -> Any:
+    """The model behind a step that joins its columns, which few converters do by themselves."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import Pipeline
+
+    first = model
+    while hasattr(first, "steps") or hasattr(first, "best_estimator_"):
+        first = first.steps[0][1] if hasattr(first, "steps") else first.best_estimator_
+    if isinstance(first, ColumnTransformer) or any(kind != "double" for _, kind in inputs):
+        return model
+    places = list(range(len(inputs)))
+    columns = ColumnTransformer([("all", "passthrough", places)]).fit(np.zeros((1, len(places))))
+    return Pipeline([("columns", columns), ("model", model)])
 
 
 def _scale(scope: Any, operator: Any, container: Any) -> None:
@@ -256,50 +220,3 @@ def _innermost(model: Any) -> Any:
             model = model.steps[-1][1]
         else:
             return model
-
-
-def _probes(model: Any, frame: pd.DataFrame, task: Task, optional: Collection[str]) -> list[pd.DataFrame]:
-    """Rows with an unseen category, or with a missing value, in one column each.
-
-    Raises:
-        NotCompilable: scikit-learn refuses unseen categories, which ONNX would answer.
-    """
-    few, probes = frame.head(PROBES), []
-    for name, kind in kinds(frame):
-        if kind == "string":
-            probe = few.assign(**{name: UNSEEN})
-            try:
-                reference_scores(model, probe, task)
-            except ValueError as error:
-                problem = f"scikit-learn refuses unseen values of {name!r}; set handle_unknown on its encoder"
-                raise NotCompilable(problem) from error
-            probes.append(probe)
-        if name in optional:
-            probes.append(few.assign(**{name: "" if kind == "string" else np.nan}))
-    return probes
-
-
-def _rank_agreement(found: npt.NDArray[np.floating], expected: npt.NDArray[np.floating]) -> float | None:
-    if found.ndim == 2:
-        return float(np.mean(found.argmax(axis=1) == expected.argmax(axis=1)))
-    if len(found) < 2 or np.ptp(found) == 0 or np.ptp(expected) == 0:
-        return None
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(found, expected).statistic)
-
-
-def _speed(compiled: Predictor, manifest: Manifest, model: Any, frame: pd.DataFrame) -> float:
-    row = frame.head(1)
-    columns = columns_of(row, manifest)
-    trained = _median_time(lambda: reference_scores(model, row, manifest.task), 9)
-    return trained / _median_time(lambda: compiled.predict(columns), 99)
-
-
-def _median_time(call: Callable[[], object], times: int) -> float:
-    def once() -> float:
-        began = time.perf_counter()
-        call()
-        return time.perf_counter() - began
-
-    return statistics.median(once() for _ in range(times))

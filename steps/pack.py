@@ -4,38 +4,34 @@ from __future__ import annotations
 
 import pickle
 import tempfile
+import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import orjson
 import pandas as pd
 
-from serving import codec, package
+from serving import codecs, package
 from serving.errors import ServingError
 from serving.manifest import Input, Manifest, Runtime, Task
 from serving.predictor import OnnxPredictor, Predictor, SkopsPredictor, load_skops
+from steps import boosting, speed
 from steps.canonical import canonical
-from steps.compile import (
-    Compiled,
-    Parity,
-    as_trained,
-    columns_of,
-    compile_model,
-    kinds,
-    labels_of,
-    reference_scores,
-)
+from steps.compile import Compiled, Compiling, compile_model, fallen_back
 from steps.errors import Permanent
+from steps.parity import Parity
+from steps.reference import as_trained, columns_of, kinds, labels_of, reference_scores, signature
 
 ARCHIVE = "model.tar.gz"
 OWNERS = ("sklearn.", "numpy.", "scipy.")
 """Packages whose types may be loaded without being listed."""
-HARMLESS = ("functools.partial",)
-"""Types that only hold others, each of which skops checks by itself."""
+KNOWN = ("functools.partial", *boosting.TYPES)
+"""Further ones: what only holds others, each of which skops checks by itself, and fitted boosters."""
 _DEPENDENCIES: dict[Runtime, tuple[str, ...]] = {
     "onnx": ("granian", "numpy", "onnxruntime", "orjson"),
     "skops": ("granian", "numpy", "orjson", "pandas", "scikit-learn", "scipy", "skops"),
@@ -57,11 +53,28 @@ class PackResult:
     digest: str
     manifest: Manifest
     parity: Parity
-    """With what the manifest leaves out: rank agreement and speed."""
+    speed: tuple[speed.Speed, ...]
+    """Seconds per call of both runtimes, by batch size; not in the package, since they differ every time."""
     listed_types: tuple[str, ...] = ()
     """Types of other packages that the caller listed, for whoever approves."""
     unlisted_types: tuple[str, ...] = ()
     """Types of other packages that nobody listed: the trained model is not in the package."""
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What the step leaves for people and for the evidence, as plain data."""
+        served = self.manifest
+        return {
+            "digest": self.digest,
+            "bytes": self.archive.stat().st_size,
+            "runtime": served.runtime,
+            "trained_from": served.trained_from,
+            "parity": asdict(self.parity),
+            "quantisation": asdict(served.quantisation) if served.quantisation else None,
+            "speed": [{**asdict(one), "ratio": one.ratio, "close": one.close} for one in self.speed],
+            "inputs": [asdict(one) for one in served.inputs],
+            "unlisted_types": list(self.unlisted_types),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +85,8 @@ class _Stored:
     content: bytes
     trusted: tuple[str, ...] = ()
     listed: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    """Of `boosting.LIBRARIES`."""
 
 
 def pack(  # noqa: PLR0913 - the whole description of a package, by name
@@ -88,6 +103,7 @@ def pack(  # noqa: PLR0913 - the whole description of a package, by name
     allow_pickle: bool = False,
     trusted_types: Collection[str] = (),
     provenance: Mapping[str, str] | None = None,
+    compiling: Compiling = Compiling(),  # noqa: B008 - a frozen value
 ) -> PackResult:
     """Write `model.tar.gz` into `folder`.
 
@@ -104,6 +120,7 @@ def pack(  # noqa: PLR0913 - the whole description of a package, by name
         allow_pickle: permit pickle when neither ONNX nor skops can hold the model.
         trusted_types: types outside scikit-learn, NumPy and SciPy that loading may construct.
         provenance: `data_digest`, `project`, `code_digest`.
+        compiling: which runtime, and how small its weights.
 
     Raises:
         PackRefused: the model cannot be packed faithfully; the message says what to change.
@@ -112,10 +129,23 @@ def pack(  # noqa: PLR0913 - the whole description of a package, by name
     rows, seen = frame[columns], trained_on[columns]
     required = [column for column in columns if not _missing(seen[column]).any()]
     _check_model(model, rows, task)
-    compiled = compile_model(model, rows, task, tolerance=tolerance, optional=set(columns) - set(required))
+    compiled = compile_model(
+        model,
+        rows,
+        task,
+        tolerance=tolerance,
+        optional=set(columns) - set(required),
+        compiling=compiling,
+        seen=seen,
+    )
     stored, unlisted = _store(
         model, set(trusted_types), allow_pickle=allow_pickle, needed=compiled.onnx is None
     )
+    measured = measure(compiled.onnx, model, rows, task)
+    trained_from = _trained_from(compiling, compiled, stored, measured)
+    if trained_from == 1:
+        reason = "the trained model answers batches of every size"
+        compiled = fallen_back(replace(compiled.parity, reason=reason), compiling)
     runtime = _runtime(compiled, stored)
     manifest = Manifest(
         model=name,
@@ -128,20 +158,58 @@ def pack(  # noqa: PLR0913 - the whole description of a package, by name
         dependencies=_requirements(runtime, stored),
         provenance=tuple(sorted((provenance or {}).items())),
         allow_pickle=allow_pickle,
+        trained_from=None if trained_from == 1 else trained_from,
+        quantisation=compiled.quantisation,
     )
     files = {item.name: item.content for item in (stored,) if item}
     if compiled.onnx is not None:
         files[package.ONNX] = compiled.onnx
     predictor = _predictor(manifest, files)
     _check_served(predictor, model, rows, task, tolerance)
+    if manifest.trained_from is not None:
+        trained = _predictor(replace(manifest, runtime="skops", trained_from=None), files)
+        _check_served(trained, model, rows, task, tolerance)
     files |= {
         package.SAMPLE: _sample(predictor, rows, sample_rows),
-        package.REQUIREMENTS: ("\n".join(_requirements(runtime, None)) + "\n").encode(),
+        package.REQUIREMENTS: ("\n".join(_needed(manifest, stored)) + "\n").encode(),
         package.MANIFEST: manifest.to_json(),
     }
     digest = _write(files, folder)
     listed = stored.listed if stored else ()
-    return PackResult(folder / ARCHIVE, digest, manifest, compiled.parity, listed, unlisted)
+    return PackResult(folder / ARCHIVE, digest, manifest, compiled.parity, measured, listed, unlisted)
+
+
+def measure(onnx: bytes | None, model: Any, rows: pd.DataFrame, task: Task) -> tuple[speed.Speed, ...]:
+    """Seconds per call of both runtimes on real rows, repeated where there are too few, with one thread."""
+    from threadpoolctl import threadpool_limits
+
+    described = labels_of(model, task), kinds(rows)
+    trained = SkopsPredictor(signature("skops", task, *described), model)
+    compiled = None if onnx is None else OnnxPredictor(signature("onnx", task, *described), onnx)
+    found = []
+    with threadpool_limits(limits=1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for size in speed.SIZES:
+            batch = rows.iloc[np.resize(np.arange(len(rows)), size)]
+            calls = [
+                partial(one.predict, columns_of(batch, one.manifest)) if one else None
+                for one in (trained, compiled)
+            ]
+            found.append(speed.measure(size, cast("speed.Call", calls[0]), calls[1]))
+    return tuple(found)
+
+
+def _trained_from(
+    compiling: Compiling, compiled: Compiled, stored: _Stored | None, measured: tuple[speed.Speed, ...]
+) -> int | None:
+    """The batch size from which on the trained model answers; None for never."""
+    if compiled.onnx is None or compiling.runtime == "onnx":
+        return None
+    if stored is None:
+        if compiling.trained_from is None:
+            return None
+        raise PackRefused("package.trained_from: the trained model cannot go into the package; remove it")
+    return compiling.trained_from or speed.crossover(measured)
 
 
 def _missing(column: pd.Series[Any]) -> pd.Series[bool]:
@@ -177,17 +245,19 @@ def _store(
     try:
         content = canonical(skops.io.dumps(model))
         types = skops.io.get_untrusted_types(data=content)
-        foreign = tuple(kind for kind in types if not kind.startswith(OWNERS) and kind not in HARMLESS)
+        foreign = tuple(kind for kind in types if not kind.startswith(OWNERS) and kind not in KNOWN)
         unlisted = tuple(kind for kind in foreign if kind not in listed)
         problem = f"it holds {', '.join(unlisted)}; list them in trusted_types if you trust their code"
         if not unlisted:
-            return _Stored(package.SKOPS, content, tuple(sorted(types)), foreign), ()
+            libraries = boosting.used(model)
+            return _Stored(package.SKOPS, content, tuple(sorted(types)), foreign, libraries), ()
     except Exception as error:  # noqa: BLE001 - skops raises whatever the model's own classes raise
         unlisted, problem = (), f"skops cannot hold it: {type(error).__name__}: {error}"
     if not needed:
         return None, unlisted
     if allow_pickle:
-        return _Stored(package.PICKLE, pickle.dumps(model, protocol=5)), unlisted
+        content = pickle.dumps(model, protocol=5)
+        return _Stored(package.PICKLE, content, libraries=boosting.used(model)), unlisted
     raise PackRefused(f"the model has no faithful ONNX translation, and {problem}")
 
 
@@ -202,7 +272,14 @@ def _requirements(runtime: Runtime, stored: _Stored | None) -> tuple[str, ...]:
     names = set(_DEPENDENCIES[runtime])
     if stored is not None:
         names |= set(_DEPENDENCIES["skops" if stored.name == package.SKOPS else "pickle"])
+        names |= set(boosting.requirements(stored.libraries))
     return tuple(f"{name}=={metadata.version(name)}" for name in sorted(names))
+
+
+def _needed(manifest: Manifest, stored: _Stored | None) -> tuple[str, ...]:
+    """Exact versions of what serving loads."""
+    both = manifest.runtime != "onnx" or manifest.trained_from is not None
+    return _requirements(manifest.runtime, stored if both else None)
 
 
 def _predictor(manifest: Manifest, files: Mapping[str, bytes]) -> Predictor:
@@ -245,8 +322,8 @@ def _sample(predictor: Predictor, rows: pd.DataFrame, wanted: int) -> bytes:
     places = np.unique(np.linspace(0, len(usable) - 1, min(wanted, len(usable))).round().astype(int))
     request = {"instances": [_record(row, manifest) for _, row in usable.iloc[places].iterrows()]}
     try:
-        columns = codec.decode(orjson.dumps(request), codec.JSON, manifest)
-        answer = codec.encode(predictor.predict(columns), codec.JSON, manifest)
+        columns = codecs.decode(orjson.dumps(request), codecs.JSON, manifest)
+        answer = codecs.encode(predictor.predict(columns), codecs.JSON, manifest)
     except ServingError as error:
         raise PackRefused(f"the model cannot answer its sample: {error}") from error
     return orjson.dumps({"request": request, **orjson.loads(answer)}, option=orjson.OPT_INDENT_2) + b"\n"

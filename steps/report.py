@@ -49,6 +49,7 @@ def decision_sheet(
     gates: Iterable[GateResult],
     facts: Mapping[str, str] | None = None,
     links: Mapping[str, str] | None = None,
+    packed: Mapping[str, Any] | None = None,
 ) -> str:
     """Markdown for the person who approves: verdict, comparison with the champion, gates, weak slices, links.
 
@@ -58,6 +59,7 @@ def decision_sheet(
         gates: of `steps.gate`.
         facts: shown as a list, for example data digest and rows.
         links: addresses by name.
+        packed: `PackResult.report` of `steps.pack`.
     """
     gates = list(gates)
     parts = [
@@ -72,11 +74,50 @@ def decision_sheet(
         parts += ["## Gates", "\n".join(["| Result | Why |", "|---|---|", *lines])]
     if weak := _weakest(report):
         parts += ["## Weakest slices", weak]
+    if packed:
+        parts += ["## What will answer", served(packed)]
     if facts:
         parts += ["## Origin", "\n".join(f"- {name}: `{value}`" for name, value in facts.items())]
     if links:
         parts += ["## Look closer", "\n".join(f"- [{name}]({address})" for name, address in links.items())]
     return "\n\n".join(parts) + "\n"
+
+
+def served(packed: Mapping[str, Any]) -> str:
+    """Markdown: which runtime answers, how closely it follows the trained model, how fast both are.
+
+    Args:
+        packed: `PackResult.report` of `steps.pack`.
+    """
+    parity, smaller = packed["parity"], packed["quantisation"]
+    lines = [_runtime(packed), *([_followed(parity)] if parity["max_abs_difference"] is not None else [])]
+    if smaller and smaller["applied"]:
+        lines.append(f"Its weights are stored as {smaller['mode']}.")
+    elif smaller:
+        lines.append(f"Weights stay as they are, not {smaller['mode']}: {smaller['reason']}.")
+    table = ["| Rows per call | Compiled, ms | scikit-learn, ms | Compiled is faster |", "|---|---|---|---|"]
+    for one in packed["speed"]:
+        compiled = "-" if one["onnx"] is None else f"{1000 * one['onnx']:.3f}"
+        ratio = "-" if one["ratio"] is None else f"{one['ratio']:.1f} times"
+        ratio += ", close" if one["close"] else ""
+        table.append(f"| {one['rows']:,} | {compiled} | {1000 * one['sklearn']:.3f} | {ratio} |")
+    return " ".join(lines) + "\n\n" + "\n".join(table)
+
+
+def _runtime(packed: Mapping[str, Any]) -> str:
+    if packed["runtime"] != "onnx":
+        return f"**The trained model answers:** {packed['parity']['reason']}."
+    if packed["trained_from"] is None:
+        return "**The compiled model answers.**"
+    return f"**The compiled model answers, and the trained one from {packed['trained_from']:,} rows on.**"
+
+
+def _followed(parity: Mapping[str, Any]) -> str:
+    most = f"{parity['max_abs_difference']:.1e}"
+    text = f"On {parity['rows']:,} hold-out rows the compiled model's scores differ by {most} at most"
+    if parity["rank_agreement"] is None:
+        return f"{text}."
+    return f"{text}; {parity['rank_agreement']:.2%} are ranked alike."
 
 
 def _verdict(gates: list[GateResult], report: Mapping[str, Any]) -> str:

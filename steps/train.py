@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs.project import Features, Project
 from steps import table as tables
+from steps.boosting import limit_threads
 from steps.code import call, project_code, resolve
 from steps.errors import CodeFailed, TrainingFailed
 
@@ -130,6 +131,7 @@ def fit(model: Any, rows: pl.DataFrame, project: Project, threads: int) -> Any:
     """
     from threadpoolctl import threadpool_limits
 
+    limit_threads(model, threads)
     target = rows[project.data.target].to_numpy()
     if project.train.task != "regression" and rows[project.data.target].n_unique() < 2:
         raise TrainingFailed(
@@ -227,6 +229,8 @@ def _positions(wanted: Any, features: Features) -> Any:
 
 def _why_not(error: Exception) -> str:
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "Invalid classes inferred" in text:
+        return "data.target: XGBoost takes the classes 0, 1, 2, ...; number them in process.function"
     if "parameter of" in text:
         return f"train.hyperparameters: {text}"
     if "NaN" in text:

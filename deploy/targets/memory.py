@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from deploy.errors import GatewayUnreachable, PackageDamaged, RolloutRefused
-from deploy.gateway import LATENCY_BUCKETS_MS
+from deploy.gateway import LATENCY_BUCKETS_MS, Layout, arrange
 from deploy.port import Capabilities, Counters, Fleet, Readiness, Share, Totals
 
 
@@ -47,6 +47,7 @@ class MemoryTarget:
     fleets: dict[str, Fleet] = field(default_factory=dict)
     """Fleets that run."""
     endpoints: dict[str, tuple[Share, ...]] = field(default_factory=dict)
+    layouts: dict[str, Layout] = field(default_factory=dict)
     """The splits in force."""
     _looks: Counter[str] = field(default_factory=Counter)
     _totals: dict[str, Counters] = field(default_factory=dict)
@@ -71,13 +72,12 @@ class MemoryTarget:
             return Readiness(running.instance_count, running.instance_count, behaviour.crashes)
         return Readiness(0, running.instance_count, behaviour.crashes, behaviour.message)
 
-    def route(self, endpoint: str, split: tuple[Share, ...]) -> None:
+    def route(self, endpoint: str, split: tuple[Share, ...], sticky: str = "") -> None:
         """See `deploy.port.Target.route`."""
         self._reach()
-        if split and sum(share.weight for share in split) != 100:
-            raise ValueError(f"the weights of endpoint {endpoint} do not sum to 100; make them")
         if unknown := [share.fleet for share in split if share.fleet not in self.fleets]:
             raise RolloutRefused(f"fleet {unknown[0]} does not run; start it before routing to it")
+        self.layouts[endpoint] = arrange(self.layouts.get(endpoint), split, sticky)
         self.endpoints.pop(endpoint, None)
         if split:
             self.endpoints[endpoint] = split

@@ -1,4 +1,4 @@
-"""What every deployment target promises, kept by the one in memory and by the one with real processes."""
+"""What every deployment target promises: in memory, with real processes, and with real containers."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from deploy.targets.local import LocalTarget
 from deploy.targets.memory import Behaviour, MemoryTarget
 from monitoring.alarms import Sample
 from tests.fakes.data_plane import Envoy, running_envoy, wait_until
+from tests.multiplier import multiplier
 
 _NUMBERS = count(1)
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -109,46 +110,11 @@ class LocalPlace:
         return states[index], self.supervisor.states()[states[index]].pid
 
 
-def _package(folder: Path, factor: float, *, broken: bool = False) -> tuple[Path, str]:
-    """A model that multiplies; a broken one has bytes that no runtime loads."""
-    import onnx
-    from onnx import TensorProto, helper
-
-    from serving.package import Input, Manifest, ParityRecord, write
-
-    folder.mkdir()
-    node = helper.make_node("Mul", ["x", "factor"], ["variable"])
-    shape = [None, 1]
-    graph = helper.make_graph(
-        [node],
-        "multiply",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("variable", TensorProto.FLOAT, shape)],
-        [helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    (folder / "model.onnx").write_bytes(b"no model" if broken else onnx.ModelProto.SerializeToString(model))
-    manifest = Manifest(
-        model="multiply",
-        task="regression",
-        runtime="onnx",
-        classes=None,
-        inputs=(Input("x", "double", required=True),),
-        parity=ParityRecord(rows=1, max_abs_difference=0.0, passed=True),
-    )
-    (folder / "seaway.json").write_bytes(manifest.to_json())
-    sample = {"request": {"instances": [{"x": 1.0}]}, "predictions": [{"score": factor}]}
-    (folder / "sample.json").write_text(json.dumps(sample))
-    (folder / "requirements.txt").write_text("")
-    archive = folder.with_suffix(".tar.gz")
-    return archive, write(folder, archive)
-
-
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlace]:
     home = tmp_path_factory.mktemp("home")
-    packages = {name: _package(home / name, factor) for name, factor in (("v1", 2.0), ("v2", 3.0))}
-    packages["broken"] = _package(home / "broken", 1.0, broken=True)
+    packages = {name: multiplier(home / name, factor) for name, factor in (("v1", 2.0), ("v2", 3.0))}
+    packages["broken"] = multiplier(home / "broken", 1.0, broken=True)
     supervisor = Supervisor(home)
     supervisor.launch()
     try:
@@ -163,9 +129,15 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlace]:
         supervisor.shutdown()
 
 
-@pytest.fixture(params=["memory", pytest.param("local", marks=pytest.mark.integration)])
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("local", marks=pytest.mark.integration),
+        pytest.param("docker_place", marks=pytest.mark.docker, id="docker"),
+    ]
+)
 def place(request: pytest.FixtureRequest) -> Place:
-    chosen: Place = MemoryPlace() if request.param == "memory" else request.getfixturevalue("local")
+    chosen: Place = MemoryPlace() if request.param == "memory" else request.getfixturevalue(request.param)
     return chosen
 
 

@@ -66,6 +66,8 @@ class Harbour:
         approval=False,
         deadline="5m",
         policy=None,
+        sticky="",
+        capture=None,
     ):
         """Write a variant of the project file and return its path.
 
@@ -97,6 +99,8 @@ class Harbour:
                 "endpoint": self.model,
                 "instance_count": 2,
                 "approval": approval,
+                "sticky": sticky,
+                **({"capture": capture} if capture else {}),
                 "rollout": {
                     "strategy": [{"type": "canary", "weights": ["20%", "50%"], "bake": bake}],
                     "termination_wait": "1s",

@@ -10,68 +10,28 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
-import httpx
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from deploy.counting import increase
 from deploy.envoy import ConfigFolder, EnvoyAdmin
 from deploy.errors import GatewayUnreachable
-from deploy.port import Fleet, Share
-from tests.fakes.data_plane import Envoy, Upstream, free_port, order, running_envoy, wait_until
+from deploy.port import Share
+from tests.fakes.data_plane import Upstream, free_port, order, running_envoy, wait_until
+from tests.fakes.stage import DOWN, ENDPOINT, RETRIES, TIMEOUT, V1, V2, Stage, fleet, runtime, staged
 
 pytestmark = pytest.mark.integration
-TIMEOUT = 1.0
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-RETRIES = 3
-ENDPOINT = "flights"
-
-
-def fleet(variant: str, endpoint: str = ENDPOINT) -> Fleet:
-    return Fleet(endpoint, variant, variant.encode().hex().ljust(64, "0"), Path("model.tar.gz"), 1)
-
-
-V1, V2, DOWN = fleet("v1"), fleet("v2"), fleet("v1", "down")
-
-
-@dataclass
-class Stage:
-    envoy: Envoy
-    admin: EnvoyAdmin
-    http: httpx.Client
-    first: Upstream
-    second: Upstream
-
-    def split(self, *shares: Share, name: str = ENDPOINT) -> None:
-        endpoints = self.envoy.folder.endpoints()
-        version = self.envoy.folder.write_routes(endpoints | {name: shares})
-        wait_until(lambda: self.admin.applied_routes() == version)
-
-    def call(self, body: bytes = order(), *, name: str = ENDPOINT, **headers: str) -> httpx.Response:
-        sent = {key.replace("_", "-"): value for key, value in headers.items()}
-        return self.http.post(f"/endpoints/{name}/invocations", content=body, headers=sent)
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    folder = ConfigFolder(tmp_path_factory.mktemp("gateway"), model_timeout=TIMEOUT)
-    first, second = Upstream().start(), Upstream().start()
-    folder.write_instances(V1.id, [first.port])
-    folder.write_instances(V2.id, [second.port])
-    folder.write_instances(DOWN.id, [free_port()])
-    folder.write_clusters([V1, V2, DOWN])
-    with running_envoy(folder) as envoy, envoy.admin() as admin, httpx.Client(base_url=envoy.url) as http:
-        wait_until(lambda: admin.healthy(V1.id) == 1 and admin.healthy(V2.id) == 1)
-        yield Stage(envoy, admin, http, first, second)
-    first.stop()
-    second.stop()
+    with staged(tmp_path_factory.mktemp("gateway")) as stage:
+        yield stage
 
 
 @pytest.fixture(autouse=True)
@@ -79,17 +39,6 @@ def _usual(stage: Stage) -> None:
     stage.first.seen.clear()
     stage.second.seen.clear()
     stage.split(Share(V1.id, "v1", 100), Share(V2.id, "v2", 0))
-
-
-def runtime(url: str) -> Any:
-    return boto3.client(
-        "sagemaker-runtime",
-        endpoint_url=url,
-        region_name="eu-west-1",
-        aws_access_key_id="key",
-        aws_secret_access_key="secret",
-        config=Config(retries={"mode": "standard", "max_attempts": RETRIES}),
-    )
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from serving.manifest import Task
-from steps.compile import compile_model, kinds, to_onnx
+from steps.compile import compile_model, to_onnx
+from steps.reference import kinds
 
 NUMERIC, TEXT = ["a", "b"], ["c", "d"]
 
@@ -91,7 +92,7 @@ def test_compiled_models_answer_as_trained_ones(model: Any, task: Task) -> None:
     compiled = compile_model(model.fit(frame, target(frame, task)), frame, task, optional=("a", "c"))
     assert compiled.parity.reason is None
     assert compiled.onnx
-    assert compiled.parity.speed is not None
+    assert compiled.parity.rank_agreement in {None, 1.0}
 
 
 def test_models_that_learned_positions() -> None:

@@ -17,11 +17,13 @@ from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeRegressor
 
 from serving import package
-from serving.codec import JSON, decode, encode
-from serving.errors import ModelRefused
-from serving.predictor import load
+from serving.codecs import JSON, decode, encode
+from serving.errors import BadBody, ModelRefused
+from serving.predictor import BySize, load
 from steps.canonical import canonical
+from steps.compile import Compiling
 from steps.pack import PackRefused, PackResult, pack
+from steps.reference import columns_of
 
 BUILD = """
 import sys
@@ -128,3 +130,45 @@ def test_pickle_is_the_last_resort(tmp_path: Path) -> None:
     with pytest.raises(ModelRefused):
         load(folder, {})
     assert load(folder, {"SEAWAY_ALLOW_PICKLE": "1"}).manifest == result.manifest
+
+
+def test_large_batches_by_the_trained_model(tmp_path: Path) -> None:
+    result = made(tmp_path, fitted(), compiling=Compiling(trained_from=50))
+    folder = package.unpack(result.archive, tmp_path / "unpacked", result.digest)
+    predictor = load(folder)
+    assert isinstance(predictor, BySize)
+    assert predictor.manifest == result.manifest
+    assert "scikit-learn==" in (folder / package.REQUIREMENTS).read_text()
+    columns = columns_of(frame(), result.manifest)
+    compiled = predictor.predict(columns).scores
+    assert compiled.dtype == np.float32
+    assert predictor.settled.wait(30)
+    expected = fitted().predict_proba(frame())[:, 1]
+    assert np.array_equal(predictor.predict(columns).scores, expected)
+    assert np.allclose(compiled, expected, atol=1e-6)
+    few = {name: values[:49] for name, values in columns.items()}
+    assert predictor.predict(few).scores.dtype == np.float32
+    with pytest.raises(BadBody, match="too large"):
+        predictor.predict({name: np.full((1, 1), 1e300) for name in columns})
+
+
+@pytest.mark.parametrize(
+    ("compiling", "reason"),
+    [(Compiling(runtime="sklearn"), "package.runtime"), (Compiling(trained_from=1), "every size")],
+)
+def test_the_trained_model_alone_when_the_project_says_so(
+    tmp_path: Path, compiling: Compiling, reason: str
+) -> None:
+    result = made(tmp_path, fitted(), compiling=compiling)
+    folder = package.unpack(result.archive, tmp_path / "unpacked", result.digest)
+    assert not (folder / package.ONNX).exists()
+    assert load(folder).manifest.runtime == "skops"
+    assert reason in str(result.manifest.parity.reason)
+
+
+def test_times_stay_out_of_the_package(tmp_path: Path) -> None:
+    one, two = (made(tmp_path / name, fitted(), compiling=Compiling(runtime="onnx")) for name in "ab")
+    assert one.digest == two.digest
+    assert one.speed != two.speed
+    assert all(speed.onnx and speed.sklearn for speed in one.speed)
+    assert json.dumps(one.report)

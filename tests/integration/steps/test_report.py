@@ -48,6 +48,35 @@ def test_the_sheet_says_what_to_decide(found, project) -> None:
     assert "**All 1 gates passed.** By roc_auc the challenger is better than champion 7." in good
 
 
+PARITY = {"rows": 400, "max_abs_difference": 2e-7, "rank_agreement": 1.0, "passed": True, "reason": None}
+SPEED = [
+    {"rows": 1, "sklearn": 0.002, "onnx": 0.0001, "ratio": 20.0, "close": False},
+    {"rows": 1000, "sklearn": 0.002, "onnx": 0.002, "ratio": 1.0, "close": True},
+]
+PACKED = {"runtime": "onnx", "trained_from": None, "parity": PARITY, "quantisation": None, "speed": SPEED}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (
+            {},
+            "**The compiled model answers.** On 400 hold-out rows the compiled model's scores differ by 2.0e-07",
+        ),
+        ({}, "| 1 | 0.100 | 2.000 | 20.0 times |\n| 1,000 | 2.000 | 2.000 | 1.0 times, close |"),
+        ({"trained_from": 1000}, "the trained one from 1,000 rows on"),
+        (
+            {"runtime": "skops", "parity": {**PARITY, "reason": "too far"}},
+            "trained model answers:** too far.",
+        ),
+        ({"quantisation": {"mode": "int8", "applied": False, "reason": "no matrices"}}, "int8: no matrices."),
+        ({"quantisation": {"mode": "int8", "applied": True, "reason": None}}, "stored as int8"),
+    ],
+)
+def test_the_sheet_says_what_will_answer(found, changed: dict, words: str) -> None:
+    assert words in report.decision_sheet("Late 3", found, [], packed={**PACKED, **changed})
+
+
 def test_a_sheet_without_champion(project) -> None:
     rows = pl.DataFrame({"y": [0.0, 1.0, 2.0] * 50, "when": range(150), "c": ["a"] * 150})
     setting = project(train__task="regression")

@@ -41,6 +41,29 @@ def test_a_model_is_fitted_saved_and_loaded(tmp_path: Path, project) -> None:
     assert model.predict_proba(seen).shape == (300, 2)
 
 
+@pytest.mark.parametrize("name", ["xgboost.XGBClassifier", "lightgbm.LGBMClassifier"])
+def test_boosting_libraries_by_dotted_name(tmp_path: Path, project, name: str) -> None:
+    setting = project(
+        train__estimator=name,
+        train__hyperparameters={"n_estimators": 5, "min_child_samples": 9}
+        if name.startswith("lightgbm")
+        else {"n_estimators": 5},
+    )
+    facts = train.run(setting, tmp_path, processed(tmp_path, rows_of()), tmp_path)
+    assert facts["estimator"].endswith(name.partition(".")[2])
+    model = train.load(tmp_path, tmp_path)
+    found = model[-1].get_params()
+    assert (found["n_jobs"], found["random_state"]) == (1, setting.train.seed)
+    assert model.predict_proba(tables.matrix(rows_of(), setting.data.features)).shape == (300, 2)
+
+
+def test_xgboost_says_which_classes_it_takes(tmp_path: Path, project) -> None:
+    setting = project(train__estimator="xgboost.XGBClassifier", train__hyperparameters={"n_estimators": 5})
+    rows = rows_of().with_columns(y=pl.col("y").replace_strict({0: "no", 1: "yes"}))
+    with pytest.raises(TrainingFailed, match="number them"):
+        train.run(setting, tmp_path, processed(tmp_path, rows), tmp_path)
+
+
 def test_the_same_seed_gives_the_same_model(project) -> None:
     setting = project(train__hyperparameters={"max_iter": 5, "early_stopping": True})
     seen = tables.matrix(rows_of(), setting.data.features)

@@ -1,7 +1,8 @@
 """The controller on the memory target: healthy days, harm, crashes at every call, restarts of the gateway."""
 
 import random
-from dataclasses import dataclass, field
+import weakref
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from deploy.release import Release, Request
 from deploy.rollout import Phase
 from deploy.store import Store
 from deploy.targets.memory import Behaviour, MemoryTarget
+from deploy.variants import Arrangement, Variant
 from registry.tables import open_store
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -36,12 +38,15 @@ class World:
     """One endpoint `prod`, with a clock and traffic."""
 
     target: MemoryTarget = field(default_factory=MemoryTarget)
-    store: Store = field(default_factory=lambda: Store(open_store("sqlite://")))
+    store: Store = field(init=False)
     now: datetime = START
     rps: int = 50
     lost: int = 0
 
     def __post_init__(self):
+        engine = open_store("sqlite://")
+        weakref.finalize(self, engine.dispose)
+        self.store = Store(engine)
         self.store.create()
         self.controller = Controller(self.store, self.target, ARCHIVES)
 
@@ -333,3 +338,102 @@ def test_evidence_does_not_depend_on_crashes():
         served = world.target.observe("prod")[NEW.fleet("prod", ARCHIVES).id]["memory"].requests
         counted.append((world.store.rollout("r").case.errors.n_c, served))
     assert all(seen == served for seen, served in counted)
+
+
+# ---- variants beside the stable release -------------------------------------------------------------------
+
+
+def put(world, *variants, weight=1.0, sticky=""):
+    arrangement = Arrangement(weight, variants, sticky)
+    return world.store.rearrange("prod", ARCHIVES, lambda _found, _before: arrangement)
+
+
+def shown(world):
+    return {s.variant: (round(s.weight), s.mirror) for s in world.target.endpoints["prod"]}
+
+
+def serving():
+    world = World()
+    world.ask(release=OLD, plan=at_once(), name="first")
+    world.until_decided("first")
+    return world
+
+
+def test_a_variant_gets_its_share_once_it_is_ready_and_leaves_without_a_failure():
+    world = serving()
+    world.target.behaviours[NEW.fleet("prod", ARCHIVES).id] = Behaviour(looks=3)
+    put(world, Variant(NEW, 1.0), sticky="header:x-user")
+    world.tick()
+    assert shown(world) == {"v1": (100, 0)}
+    world.tick(5)
+    assert shown(world) == {"v1": (50, 0), "v2": (50, 0)}
+    assert world.target.layouts["prod"].sticky == "header:x-user"
+    put(world, weight=1.0)
+    world.tick(3)
+    assert shown(world) == {"v1": (100, 0)}
+    assert NEW.fleet("prod", ARCHIVES).id not in world.target.fleets
+    assert world.lost == 0
+
+
+def test_a_shadow_ends_by_itself():
+    world = serving()
+    put(world, Variant(NEW, mirror=30, until=world.now + 8 * SECOND))
+    world.tick(5)
+    assert shown(world) == {"v1": (100, 0), "v2": (0, 30)}
+    world.tick(6)
+    assert shown(world) == {"v1": (100, 0)}
+    assert world.store.arrangement("prod").variants == ()
+    assert [e.kind for e in world.store.events("prod")].count("variant_removed") == 1
+
+
+def test_beside_variants_no_rollout_begins_but_a_restore_does():
+    world = serving()
+    world.ask(release=NEW, plan=at_once(), name="second")
+    world.until_decided("second")
+    put(world, Variant(OLD, 1.0))
+    with pytest.raises(RolloutRefused, match="seaway variants remove prod v1"):
+        world.ask(release=replace(NEW, version="3", digest="c" * 64), name="third")
+    world.ask(release=OLD, plan=at_once(), name="x:restore")
+    world.until_decided("x:restore")
+    world.tick(3)
+    assert shown(world) == {"v1": (100, 0)}
+    assert world.store.arrangement("prod").variants == ()
+    assert world.lost == 0
+
+
+def test_variants_need_a_serving_endpoint_without_a_rollout():
+    world = World()
+    with pytest.raises(RolloutRefused, match="serves nothing"):
+        put(world, Variant(NEW, 1.0))
+    world = serving()
+    world.ask()
+    with pytest.raises(RolloutRefused, match="is running"):
+        put(world, Variant(NEW, 1.0))
+
+
+def test_a_variant_is_promoted_from_where_it_serves_or_leaves_when_it_does_harm():
+    world = serving()
+    put(world, Variant(NEW, mirror=50))
+    world.tick(4)
+    world.ask()
+    world.until_decided()
+    world.tick(3)
+    assert shown(world) == {"v2": (100, 0)}
+    assert world.store.arrangement("prod").variants == ()
+    bad = replace(NEW, version="3", digest="c" * 64)
+    world.target.behaviours[bad.fleet("prod", ARCHIVES).id] = Behaviour(error_5xx=0.5)
+    put(world, Variant(bad, mirror=50))
+    world.tick(4)
+    world.ask(release=bad, name="worse")
+    world.until_decided("worse")
+    world.tick(3)
+    assert world.store.rollout("worse").state.phase is Phase.ROLLED_BACK
+    assert shown(world) == {"v2": (100, 0)}
+    assert world.store.arrangement("prod").variants == ()
+    assert bad.fleet("prod", ARCHIVES).id not in world.target.fleets
+
+
+def test_packages_of_variants_are_in_use():
+    world = serving()
+    put(world, Variant(NEW, 1.0))
+    assert NEW.digest in world.store.packages()

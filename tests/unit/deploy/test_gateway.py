@@ -49,8 +49,13 @@ def usual(rds: dict[str, Any]) -> dict[str, Any]:
     return next(r for r in table(rds) if "route" in r and len(r["match"]["headers"]) == 1)
 
 
-@given(st.dictionaries(names, splits(), max_size=4))
-def test_routes_remember_what_they_were_made_of(endpoints: dict[str, tuple[Share, ...]]) -> None:
+def routes(*, sticky: str = "", **endpoints: tuple[Share, ...]) -> dict[str, Any]:
+    return gateway.routes({name: gateway.arrange(None, split, sticky) for name, split in endpoints.items()})
+
+
+@given(st.dictionaries(names, splits(), max_size=4), st.sampled_from(["", "header:x-user", "cookie:Session"]))
+def test_routes_remember_what_they_were_made_of(split_of: dict[str, tuple[Share, ...]], sticky: str) -> None:
+    endpoints = {name: gateway.arrange(None, split, sticky) for name, split in split_of.items()}
     rds = gateway.routes(endpoints)
     assert gateway.remembered_routes(json.loads(json.dumps(rds))) == endpoints
     assert gateway.routes(dict(reversed(endpoints.items()))) == rds
@@ -58,7 +63,7 @@ def test_routes_remember_what_they_were_made_of(endpoints: dict[str, tuple[Share
 
 @given(splits())
 def test_the_split_is_shown_as_it_is(split: tuple[Share, ...]) -> None:
-    action = usual(gateway.routes({"e": split}))["route"]
+    action = usual(routes(e=split))["route"]
     shown = {c["name"]: c["weight"] for c in action["weighted_clusters"]["clusters"]}
     assert shown == {share.fleet: share.weight for share in split if share.weight}
     copied = {
@@ -70,9 +75,7 @@ def test_the_split_is_shown_as_it_is(split: tuple[Share, ...]) -> None:
 
 @given(splits())
 def test_every_variant_is_addressable_and_never_mirrored(split: tuple[Share, ...]) -> None:
-    targeted = [
-        r for r in table(gateway.routes({"e": split})) if "route" in r and len(r["match"]["headers"]) == 2
-    ]
+    targeted = [r for r in table(routes(e=split)) if "route" in r and len(r["match"]["headers"]) == 2]
     found = {
         r["match"]["headers"][1]["string_match"]["exact"]: r["route"]["weighted_clusters"]["clusters"][0][
             "name"
@@ -87,15 +90,32 @@ def test_every_variant_is_addressable_and_never_mirrored(split: tuple[Share, ...
 def test_weights_that_do_not_sum_to_100_are_refused(weights: tuple[int, ...]) -> None:
     split = tuple(Share(f"e.v{n}.0", f"v{n}", weight) for n, weight in enumerate(weights))
     if not split:
-        assert gateway.routes({"e": split}) == gateway.routes({})
+        assert routes(e=split) == routes()
         return
     with pytest.raises(ValueError, match="make them sum to 100"):
-        gateway.routes({"e": split})
+        routes(e=split)
+
+
+def test_fractions_of_a_percent_are_shown_in_hundredths() -> None:
+    split = (Share("e.v1.a", "v1", 200 / 3), Share("e.v2.a", "v2", 100 / 3))
+    clusters = usual(routes(e=split))["route"]["weighted_clusters"]["clusters"]
+    assert [c["weight"] for c in clusters] == [6667, 3333]
+
+
+def test_sticky_clients_stay_when_the_weights_change() -> None:
+    first = gateway.arrange(None, (Share("a", "v1", 100), Share("b", "v2", 0)), "header:x-user")
+    second = gateway.arrange(first, (Share("a", "v1", 75), Share("b", "v2", 25)), "header:x-user")
+    chosen = usual(gateway.routes({"e": second}))["route"]["weighted_clusters"]
+    assert [(c["name"], c["weight"]) for c in chosen["clusters"]] == [("a", 7500), ("b", 2500)]
+    assert chosen["header_name"] == "x-seaway-slot"
+    other = gateway.arrange(second, second.shares, "cookie:session")
+    assert other.sticky == "cookie:session"
+    assert gateway.arrange(second, ()) == gateway.Layout(())
 
 
 def test_two_fleets_of_one_variant_share_its_targeted_requests() -> None:
     split = (Share("e.v1.a", "v1", 100), Share("e.v1.b", "v1", 0))
-    targeted = table(gateway.routes({"e": split}))[0]["route"]["weighted_clusters"]["clusters"]
+    targeted = table(routes(e=split))[0]["route"]["weighted_clusters"]["clusters"]
     assert [(c["name"], c["weight"]) for c in targeted] == [("e.v1.a", 100)]
 
 
@@ -196,8 +216,9 @@ def test_an_instance_is_healthy_without_any_other_flag(health: dict[str, Any], h
 # ---- what a local target remembers ------------------------------------------------------------------------
 
 
-def ports() -> Callable[[], int]:
-    return count(1000).__next__
+def ports() -> Callable[[], Instance]:
+    numbers = count(1000)
+    return lambda: Instance(next(numbers))
 
 
 @given(st.lists(st.integers(1, 8), min_size=1, max_size=12))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import weakref
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+        weakref.finalize(self, engine.dispose)
         create_tables(engine)
         self.engine = engine
         self.folder = folder

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 
 from serving import package
 from serving.errors import ManifestInvalid, ModelRefused, PackageDamaged, StorageFailed
-from serving.manifest import Input, Manifest, ParityRecord
+from serving.manifest import Input, Manifest, ParityRecord, QuantisationRecord
 from serving.predictor import load
 
 MANIFEST = Manifest(
@@ -94,6 +95,22 @@ def test_an_absent_archive_is_a_temporary_error(tmp_path: Path) -> None:
 def test_the_manifest_round_trips() -> None:
     full = replace(MANIFEST, allow_pickle=True, provenance=(("project", "p"),), trusted_types=("t",))
     assert Manifest.from_json(full.to_json()) == full
+    both = replace(
+        full,
+        runtime="onnx",
+        trained_from=100,
+        quantisation=QuantisationRecord("int8", applied=False, reason="too far"),
+        parity=replace(MANIFEST.parity, rank_agreement=1.0),
+    )
+    assert Manifest.from_json(both.to_json()) == both
+    assert (both.number_type, replace(both, trained_from=None).number_type) == ("float64", "float32")
+
+
+def test_entries_that_say_nothing_are_not_written() -> None:
+    """So packages of earlier versions are read, and written again, byte for byte."""
+    payload = json.loads(MANIFEST.to_json())
+    assert not {"allow_pickle", "trained_from", "quantisation"} & set(payload)
+    assert "rank_agreement" not in payload["parity"]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +121,10 @@ def test_the_manifest_round_trips() -> None:
         (b'"model": "m"', b'"model": "m", "extra": 1', "unknown entry extra"),
         (b'"model": "m",', b"", "model is missing"),
         (b'"required": false', b'"required": 0', "required"),
+        (b'"model": "m"', b'"model": "m", "trained_from": 0', "trained_from"),
+        (b'"model": "m"', b'"model": "m", "trained_from": true', "trained_from"),
+        (b'"model": "m"', b'"model": "m", "quantisation": {"mode": "int4"}', "mode"),
+        (b'"passed"', b'"rank_agreement": 2, "passed"', "rank_agreement"),
         (b"{", b"[", "JSON"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving import codec
+from serving import codecs
 from serving.errors import BadBody, NotAcceptable, RequestRefused, UnsupportedContentType
 from serving.manifest import Input, Manifest, ParityRecord
 from serving.predictions import Predictions, from_probabilities
@@ -23,25 +23,25 @@ MANIFEST = Manifest(
 ROW = {"delay": 1.5, "hour": 7, "carrier": "UA"}
 
 
-def refused(body: bytes, media: str = codec.JSON) -> BadBody:
+def refused(body: bytes, media: str = codecs.JSON) -> BadBody:
     with pytest.raises(BadBody) as caught:
-        codec.decode(body, media, MANIFEST)
+        codecs.decode(body, media, MANIFEST)
     return caught.value
 
 
 @pytest.mark.parametrize(
     ("body", "media"),
     [
-        (json.dumps({"instances": [ROW]}).encode(), codec.JSON),
-        (json.dumps([ROW]).encode(), codec.JSON),
-        (json.dumps({"instances": [[1.5, 7, "UA"]]}).encode(), codec.JSON),
-        (b'{"columns": ["carrier", "hour", "delay"], "data": [["UA", 7, 1.5]]}', codec.JSON),
-        (b"1.5,7,UA\n", codec.CSV),
-        (b"carrier,hour,delay\r\nUA,7,1.5", codec.CSV),
+        (json.dumps({"instances": [ROW]}).encode(), codecs.JSON),
+        (json.dumps([ROW]).encode(), codecs.JSON),
+        (json.dumps({"instances": [[1.5, 7, "UA"]]}).encode(), codecs.JSON),
+        (b'{"columns": ["carrier", "hour", "delay"], "data": [["UA", 7, 1.5]]}', codecs.JSON),
+        (b"1.5,7,UA\n", codecs.CSV),
+        (b"carrier,hour,delay\r\nUA,7,1.5", codecs.CSV),
     ],
 )
 def test_every_shape_means_the_same_row(body: bytes, media: str) -> None:
-    columns = codec.decode(body, media, MANIFEST)
+    columns = codecs.decode(body, media, MANIFEST)
     assert {name: values.tolist() for name, values in columns.items()} == {
         "delay": [[1.5]],
         "hour": [[7.0]],
@@ -52,16 +52,16 @@ def test_every_shape_means_the_same_row(body: bytes, media: str) -> None:
 
 def test_named_columns_may_be_more_and_optional_ones_fewer() -> None:
     wide, narrow = {**ROW, "weather": "rain"}, {"hour": 7}
-    assert codec.decode(json.dumps([wide]).encode(), codec.JSON, MANIFEST)["hour"].tolist() == [[7.0]]
-    for body, media in ((json.dumps([narrow]).encode(), codec.JSON), (b"hour,wind\n7,3\n", codec.CSV)):
-        columns = codec.decode(body, media, MANIFEST)
+    assert codecs.decode(json.dumps([wide]).encode(), codecs.JSON, MANIFEST)["hour"].tolist() == [[7.0]]
+    for body, media in ((json.dumps([narrow]).encode(), codecs.JSON), (b"hour,wind\n7,3\n", codecs.CSV)):
+        columns = codecs.decode(body, media, MANIFEST)
         assert np.isnan(columns["delay"]).all()
         assert columns["carrier"].tolist() == [[""]]
 
 
 def test_missing_values() -> None:
-    for body, media in ((b"[[null, 1, null]]", codec.JSON), (b",1,\n", codec.CSV)):
-        columns = codec.decode(body, media, MANIFEST)
+    for body, media in ((b"[[null, 1, null]]", codecs.JSON), (b",1,\n", codecs.CSV)):
+        columns = codecs.decode(body, media, MANIFEST)
         assert np.isnan(columns["delay"]).all()
         assert columns["carrier"][0, 0] == ""
 
@@ -101,47 +101,48 @@ def test_bad_json_says_where(body: bytes, field: str | None, row: int | None, wo
     ],
 )
 def test_bad_csv_says_where(body: bytes, field: str | None, row: int | None, words: str) -> None:
-    error = refused(body, codec.CSV)
+    error = refused(body, codecs.CSV)
     assert (error.field, error.row) == (field, row)
     assert words in str(error)
 
 
 def test_media_types() -> None:
-    assert codec.media_type(None) == codec.JSON
-    assert codec.media_type("Text/CSV; charset=UTF-8") == codec.CSV
-    for unknown in ("application/x-npy", "text/csv; charset=utf-16"):
+    assert codecs.media_type(None) == codecs.JSON
+    assert codecs.media_type("Text/CSV; charset=UTF-8") == codecs.CSV
+    for unknown in ("image/png", "text/csv; charset=utf-16"):
         with pytest.raises(UnsupportedContentType):
-            codec.media_type(unknown)
+            codecs.media_type(unknown)
 
 
 @pytest.mark.parametrize(
     ("accept", "expected"),
-    [(None, codec.CSV), ("*/*", codec.CSV), ("image/png, application/json;q=0.1, text/csv", codec.JSON)],
+    [(None, codecs.CSV), ("*/*", codecs.CSV), ("image/png, application/json;q=0.1, text/csv", codecs.JSON)],
 )
 def test_accept(accept: str | None, expected: str) -> None:
-    assert codec.answer_type(accept, codec.CSV) == expected
+    assert codecs.answer_type(accept, codecs.CSV) == expected
 
 
 def test_nothing_acceptable() -> None:
     with pytest.raises(NotAcceptable):
-        codec.answer_type("image/png", codec.JSON)
+        codecs.answer_type("image/png", codecs.JSON)
 
 
 def test_answers() -> None:
     binary = from_probabilities(MANIFEST, np.array([[0.17, 0.83]], np.float32))
     assert (
-        codec.encode(binary, codec.JSON, MANIFEST) == b'{"predictions":[{"predicted_label":1,"score":0.83}]}'
+        codecs.encode(binary, codecs.JSON, MANIFEST)
+        == b'{"predictions":[{"predicted_label":1,"score":0.83}]}'
     )
-    assert codec.encode(binary, codec.CSV, MANIFEST) == b"1,0.83\n"
+    assert codecs.encode(binary, codecs.CSV, MANIFEST) == b"1,0.83\n"
     plain = Predictions(np.array([12.5], np.float32), None)
     regression = Manifest("m", "regression", "onnx", None, MANIFEST.inputs, MANIFEST.parity)
-    assert codec.encode(plain, codec.JSON, regression) == b'{"predictions":[{"score":12.5}]}'
+    assert codecs.encode(plain, codecs.JSON, regression) == b'{"predictions":[{"score":12.5}]}'
 
 
-@given(st.binary(max_size=200), st.sampled_from([codec.JSON, codec.CSV]))
+@given(st.binary(max_size=200), st.sampled_from([codecs.JSON, codecs.CSV]))
 def test_any_bytes_give_columns_or_a_refusal(body: bytes, media: str) -> None:
     try:
-        columns = codec.decode(body, media, MANIFEST)
+        columns = codecs.decode(body, media, MANIFEST)
     except RequestRefused as error:
         assert 400 <= error.status < 500
     else:
@@ -156,11 +157,61 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_s
 def test_round_trip(rows: list[tuple[float | None, float, str]]) -> None:
     quoted = [f'{"" if a is None else a},{b},"{c.replace(chr(34), chr(34) * 2)}"' for a, b, c in rows]
     bodies = {
-        codec.JSON: json.dumps({"instances": rows}).encode(),
-        codec.CSV: "\n".join(["delay,hour,carrier", *quoted]).encode(),
+        codecs.JSON: json.dumps({"instances": rows}).encode(),
+        codecs.CSV: "\n".join(["delay,hour,carrier", *quoted]).encode(),
     }
     for media, body in bodies.items():
-        columns = codec.decode(body, media, MANIFEST)
+        columns = codecs.decode(body, media, MANIFEST)
         assert columns["carrier"][:, 0].tolist() == [c for _, _, c in rows]
         found = columns["delay"][:, 0].tolist()
         assert [None if value != value else value for value in found] == [a for a, _, _ in rows]  # noqa: PLR0124
+
+
+def test_lines() -> None:
+    body = b'{"hour": 7, "carrier": "UA"}\r\n\n{"hour": 8, "delay": 1.5}\n'
+    columns = codecs.decode(body, codecs.LINES, MANIFEST)
+    assert columns["hour"].tolist() == [[7], [8]]
+    assert columns["carrier"].tolist() == [["UA"], [""]]
+    assert codecs.decode(b'[1.5, 7, "UA"]', codecs.LINES, MANIFEST)["hour"].tolist() == [[7]]
+    binary = from_probabilities(MANIFEST, np.array([[0.17, 0.83], [1, 0]], np.float32))
+    lines = codecs.encode(binary, codecs.LINES, MANIFEST)
+    assert lines == b'{"predicted_label":1,"score":0.83}\n{"predicted_label":0,"score":0.0}\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "row", "words"),
+    [
+        (b'{"hour": 7}\n{"hour": NaN}', 1, "null"),
+        (b'{"hour": 7}\n[1, 2, "x"]', 1, "not an object"),
+        (b"[1, 2, null]\n7", 1, "must be a list"),
+        (b"\n\n ,", 0, "not valid JSON"),
+    ],
+)
+def test_bad_lines_say_where(body: bytes, row: int, words: str) -> None:
+    error = refused(body, codecs.LINES)
+    assert error.row == row
+    assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "media"),
+    [
+        ("application/x-ndjson", codecs.LINES),
+        ("application/jsonl", codecs.LINES),
+        ("application/jsonlines; charset=utf-8", codecs.LINES),
+        ("application/x-npy", codecs.NPY),
+        ("application/x-parquet", codecs.PARQUET),
+        ("Application/VND.Apache.Arrow.Stream", codecs.ARROW),
+    ],
+)
+def test_names_of_formats(name: str, media: str) -> None:
+    assert codecs.media_type(name) == media
+    answered = codecs.ARROW if media == codecs.PARQUET else media
+    assert codecs.answer_type("", media) == answered
+    assert codecs.answer_type("text/csv", media) == codecs.CSV
+    assert codecs.answer_type("*/*", media, "application/x-ndjson") == codecs.LINES
+
+
+def test_parquet_is_never_an_answer() -> None:
+    with pytest.raises(NotAcceptable):
+        codecs.answer_type(codecs.PARQUET, codecs.PARQUET)

@@ -1,0 +1,163 @@
+"""Bodies to arrays and back, for user code that brings no `input_fn` or no `output_fn`.
+
+JSON, CSV and NumPy's own file format. What comes out has two dimensions, a row for each thing to predict;
+numbers that came as text are float32. Nothing that could run code is decoded: `.npy` without pickle.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from serving.errors import BadBody, ModelFailed, NotAcceptable, UnsupportedContentType
+
+JSON, CSV, NPY = "application/json", "text/csv", "application/x-npy"
+SUPPORTED = (JSON, CSV, NPY)
+TEXT = frozenset({JSON, CSV})
+"""Formats whose bodies are text."""
+
+Array = npt.NDArray[Any]
+
+
+def media(content_type: str) -> str:
+    """The format's name alone, in lower case; JSON when there is none."""
+    return content_type.partition(";")[0].strip().lower() or JSON
+
+
+def decode(body: bytes, content_type: str) -> Array:
+    """The array that a body holds, with at least two dimensions.
+
+    Raises:
+        UnsupportedContentType: none of the three formats.
+        BadBody: it does not hold a table of numbers.
+    """
+    match media(content_type):
+        case "application/json":
+            found = _from_json(body)
+        case "text/csv":
+            found = _from_csv(body)
+        case "application/x-npy":
+            found = _from_npy(body)
+        case other:
+            raise UnsupportedContentType(
+                f"content type {other!r} is not read; send {' or '.join(SUPPORTED)}, or write an input_fn"
+            )
+    return found.reshape(1, -1) if found.ndim < 2 else found
+
+
+def choose(accept: str) -> str:
+    """The first format in `accept` that `encode` can write.
+
+    Raises:
+        NotAcceptable: there is none.
+    """
+    for item in accept.split(","):
+        match item.partition(";")[0].strip().lower():
+            case "*/*" | "application/*" | "":
+                return JSON
+            case "text/*":
+                return CSV
+            case name if name in SUPPORTED:
+                return name
+    raise NotAcceptable(
+        f"cannot answer in {accept!r}; accept {' or '.join(SUPPORTED)}, or write an output_fn"
+    )
+
+
+def encode(prediction: Any, name: str) -> bytes:
+    """The prediction in the format `name`, one of `SUPPORTED`.
+
+    Raises:
+        ModelFailed: the prediction is nothing that fits it.
+    """
+    if name == JSON:
+        return _to_json(prediction)
+    table = np.asarray(prediction)
+    if table.dtype.hasobject and name == NPY:
+        raise ModelFailed("the prediction holds Python objects, which .npy could only hold by pickle")
+    return _to_npy(table) if name == NPY else _to_csv(table)
+
+
+def _from_json(body: bytes) -> Array:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadBody(f"the body is not valid JSON: {error}") from None
+    if isinstance(value, dict) and set(value) == {"instances"}:
+        value = value["instances"]
+    try:
+        return np.array(value, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError):
+        raise BadBody("send a list of rows of numbers, all of one length, or write an input_fn") from None
+
+
+def _from_csv(body: bytes) -> Array:
+    try:
+        text = body.decode("utf-8-sig")
+        lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadBody(f"the body is not valid CSV in UTF-8: {error}") from None
+    if not lines:
+        raise BadBody("the body has no rows; send at least one")
+    for row, line in enumerate(lines):
+        if len(line) != len(lines[0]):
+            problem = f"row {row} has {len(line)} values, but the first one has {len(lines[0])}"
+            raise BadBody(problem, row=row)
+    return np.array([[_cell(cell, row) for cell in line] for row, line in enumerate(lines)], dtype=np.float32)
+
+
+def _cell(cell: str, row: int) -> float:
+    if not cell.strip():
+        return float("nan")
+    try:
+        return float(cell)
+    except ValueError:
+        raise BadBody(f"row {row} holds {cell[:60]!r}, which is no number", row=row) from None
+
+
+def _from_npy(body: bytes) -> Array:
+    """The header is checked before anything is made, so a short body cannot ask for much memory."""
+    stream = io.BytesIO(body)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_2_0 if version[0] > 1 else np.lib.format.read_array_header_1_0
+        shape, fortran, kind = read(stream)
+        if kind.hasobject:
+            raise BadBody("the .npy body holds Python objects; send numbers")
+        flat = np.frombuffer(body, kind, int(np.prod(shape, dtype=object)), stream.tell())
+        return flat.reshape(shape, order="F" if fortran else "C")
+    except (ValueError, OverflowError, TypeError) as error:
+        raise BadBody(f"the body is not a complete .npy file: {error}") from None
+
+
+def _to_json(prediction: Any) -> bytes:
+    try:
+        return orjson.dumps(prediction, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError:
+        pass
+    try:  # text, sparse and strided arrays, and anything else that can become plain lists
+        return orjson.dumps(np.asarray(prediction).tolist(), option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError as error:
+        raise ModelFailed(
+            f"the prediction cannot be written as JSON ({error}); write an output_fn"
+        ) from error
+
+
+def _to_csv(table: Array) -> bytes:
+    if table.ndim > 2:
+        raise ModelFailed("a prediction with more than two dimensions is no CSV; accept JSON")
+    out = io.StringIO(newline="")
+    rows = table.tolist() if table.ndim == 2 else [[value] for value in table.reshape(-1).tolist()]
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue().encode()
+
+
+def _to_npy(table: Array) -> bytes:
+    out = io.BytesIO()
+    np.save(out, table, allow_pickle=False)
+    return out.getvalue()

@@ -1,0 +1,71 @@
+"""From a folder to whatever answers for it: the one place that knows every kind of responder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from serving import contract, package, script
+from serving.environment import flag
+from serving.errors import PackageDamaged
+from serving.responder import Responder
+
+QUICK = 0.02
+"""Seconds within which a model that is asked on the event loop must answer its sample."""
+PIPELINE = "pipeline.json"
+
+
+def load(folder: Path, environ: Mapping[str, str]) -> Responder:
+    """The responder of an unpacked folder, ready to answer.
+
+    With `SAGEMAKER_MULTI_MODEL` these are the models below the folder, else see `load_one`.
+
+    Raises:
+        ServingError: it cannot be loaded; the message says why.
+    """
+    if not flag(environ, contract.MULTI_MODEL):
+        return load_one(folder, environ)
+    from serving import multimodel
+
+    return multimodel.load(folder, environ, load_one)
+
+
+def load_one(folder: Path, environ: Mapping[str, str]) -> Responder:
+    """The responder of one model.
+
+    `seaway.json` means a package, `pipeline.json` a chain of stages, `code/inference.py` the user's handlers.
+
+    Raises:
+        ServingError: it cannot be loaded; the message says why.
+    """
+    if (folder / PIPELINE).is_file():
+        from serving import pipeline
+
+        return pipeline.load(folder, environ, load_one)
+    if (folder / package.MANIFEST).is_file():
+        return _model(folder, environ)
+    program = script.program(folder, environ)
+    if program.is_file():
+        from serving import handlers
+
+        return handlers.load(folder, environ)
+    wanted = f"neither {package.MANIFEST} nor {PIPELINE} nor code/{program.name}"
+    raise PackageDamaged(f"{folder.name} is no model: it has {wanted}")
+
+
+def _model(folder: Path, environ: Mapping[str, str]) -> Responder:
+    from serving.app import Limits
+    from serving.model import ModelResponder
+    from serving.predictor import load as load_predictor
+    from serving.predictor import warm_up
+
+    predictor = load_predictor(folder, environ)
+    began = time.perf_counter()
+    warm_up(predictor, (folder / package.SAMPLE).read_bytes())
+    return ModelResponder(
+        predictor,
+        limit=Limits.read(environ).payload,
+        default_accept=environ.get(contract.DEFAULT_ACCEPT, ""),
+        quick=time.perf_counter() - began < QUICK,
+    )

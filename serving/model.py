@@ -1,0 +1,64 @@
+"""The responder of one model package: request format, columns, model, answer format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from serving import codecs
+from serving.answers import MIB
+from serving.errors import UnsupportedContentType
+from serving.predictor import Predictor
+from serving.responder import Answer, Request
+
+_BESIDE = frozenset({codecs.ARROW, codecs.PARQUET})
+"""Formats that are never read on the event loop: their library takes a while to import."""
+
+
+class ModelResponder:
+    """Answers rows with one loaded model.
+
+    `limit` is the largest body in bytes; no body may unpack to more values than that. `default_accept` is
+    what an absent `Accept` means, the format of the request when empty. `quick` says that one small request
+    takes so little time that waking another thread would cost more.
+    """
+
+    def __init__(
+        self, predictor: Predictor, *, limit: int = 25 * MIB, default_accept: str = "", quick: bool = True
+    ) -> None:
+        self.predictor = predictor
+        """The loaded model."""
+        self.limit = limit
+        """Largest body in bytes, and most values in one."""
+        self._default = default_accept
+        self._quick = quick
+        codecs.answer_type(default_accept, codecs.JSON)
+
+    def respond(self, request: Request) -> Answer:
+        """See `serving.responder.Responder.respond`."""
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise UnsupportedContentType("the body has a Content-Encoding; send it without")
+        media = codecs.media_type(request.content_type)
+        accepted = codecs.answer_type(request.accept, media, self._default)
+        manifest = self.predictor.manifest
+        columns = codecs.decode(request.body, media, manifest, self.limit)
+        answer = codecs.encode(self.predictor.predict(columns), accepted, manifest)
+        return Answer(200, answer, accepted)
+
+    def at_once(self, content_type: str) -> bool:
+        """See `serving.app.AtOnce`: the model keeps nothing between calls."""
+        if not self._quick:
+            return False
+        try:
+            return codecs.media_type(content_type) not in _BESIDE
+        except UnsupportedContentType:
+            return True
+
+    @property
+    def execution_parameters(self) -> Mapping[str, object]:
+        """One request at a time, as many rows in it as fit."""
+        size = self.limit / MIB
+        return {
+            "MaxConcurrentTransforms": 1,
+            "BatchStrategy": "MULTI_RECORD",
+            "MaxPayloadInMB": int(size) if size.is_integer() else size,
+        }

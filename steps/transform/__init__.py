@@ -1,0 +1,1 @@
+"""Batch transform: every object below a prefix through a model, one `.out` object for each."""

@@ -1,0 +1,3 @@
+import predictor
+
+app = predictor.app

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from serving import wsgi
+from serving.app import Limits
+from serving.byo import ByoResponder, wsgi_environ
+from serving.errors import ModelFailed, RequestRefused
+from serving.responder import Answer, Request
+from serving.wsgi import WsgiApplication
+
+
+class Echo:
+    """Answers with what it was asked."""
+
+    execution_parameters: Mapping[str, object] = {"MaxPayloadInMB": 1}
+
+    def respond(self, request: Request) -> Answer:
+        if request.body == b"refuse":
+            raise RequestRefused("no", field="a", row=2)
+        if request.body == b"stream":
+            return Answer(200, content_type="text/plain", stream=iter([b"a", b"b"]))
+        seen = f"{request.content_type}|{request.accept}|{request.headers.get('x-trace')}|".encode()
+        return Answer(200, seen + request.body, "text/plain", (("x-mine", "1"),))
+
+
+def call(
+    app: Any, method: str, path: str, body: bytes = b"", **lines: str
+) -> tuple[str, dict[str, str], bytes]:
+    started: list[Any] = []
+    request = Request(body, lines.pop("kind", ""), lines.pop("accept", ""), lines)
+    parts = app(wsgi_environ(method, path, request), lambda *given: started.extend(given))
+    return started[0], dict(started[1]), b"".join(parts)
+
+
+@pytest.fixture
+def app() -> WsgiApplication:
+    return WsgiApplication(Echo(), Limits(payload=1000))
+
+
+def test_answers_as_the_contract_says(app: WsgiApplication) -> None:
+    assert call(app, "GET", "/ping") == ("200 OK", {"content-length": "0"}, b"")
+    status, lines, body = call(
+        app, "POST", "/invocations", b"x", kind="text/csv", accept="a/b", **{"x-trace": "7"}
+    )
+    assert (status, body) == ("200 OK", b"text/csv|a/b|7|x")
+    assert lines == {"content-type": "text/plain", "x-mine": "1", "content-length": str(len(body))}
+    assert call(app, "GET", "/execution-parameters")[2] == b'{"MaxPayloadInMB":1}'
+
+
+def test_refuses_as_the_model_server_does(app: WsgiApplication) -> None:
+    assert call(app, "GET", "/elsewhere")[0::2] == ("404 Not Found", b"{}")
+    assert call(app, "GET", "/invocations")[0].startswith("405")
+    assert call(app, "POST", "/invocations", b"x" * 1001)[0].startswith("413")
+    assert call(app, "POST", "/invocations", b"refuse")[2] == b'{"error":"no","field":"a","row":2}'
+
+
+def test_streams_have_no_length(app: WsgiApplication) -> None:
+    _, lines, body = call(app, "POST", "/invocations", b"stream")
+    assert (lines, body) == ({"content-type": "text/plain"}, b"ab")
+
+
+def test_body_in_chunks_is_read_to_its_end(app: WsgiApplication) -> None:
+    environ = wsgi_environ("POST", "/invocations", Request(b""))
+    del environ["CONTENT_LENGTH"]
+    environ |= {"wsgi.input": io.BytesIO(b"x" * 10), "HTTP_TRANSFER_ENCODING": "chunked"}
+    assert b"".join(app(environ, lambda *_: None)).endswith(b"|xxxxxxxxxx")
+
+
+def test_the_module_makes_nothing_but_app() -> None:
+    with pytest.raises(AttributeError, match="other"):
+        wsgi.other  # noqa: B018
+
+
+def test_an_application_that_never_gets_ready_is_refused() -> None:
+    def broken(_environ: Any, start_response: Any) -> list[bytes]:
+        start_response("500 Internal Server Error", [])
+        return [b"no model.pkl"]
+
+    with pytest.raises(ModelFailed, match=r"500: no model\.pkl"):
+        ByoResponder(broken, {}).await_ready(10)
+
+
+def test_an_application_may_load_for_a_while() -> None:
+    codes = iter(["503 Busy", "200 OK"])
+
+    def slow(_environ: Any, start_response: Any) -> list[bytes]:
+        start_response(next(codes), [])
+        return [b""]
+
+    ByoResponder(slow, {}).await_ready(10)
+
+
+def test_an_application_s_stream_stays_one() -> None:
+    closed = []
+
+    class Parts:
+        def __iter__(self) -> Iterator[bytes]:
+            yield from (b"a", b"b")
+
+        def close(self) -> None:
+            closed.append(True)
+
+    def streaming(_environ: Any, start_response: Any) -> Parts:
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Connection", "close"), ("X-Mine", "1")])
+        return Parts()
+
+    answer = ByoResponder(streaming, {}).respond(Request(b""))
+    assert answer.stream is not None
+    assert (answer.content_type, answer.headers) == ("text/plain", (("x-mine", "1"),))
+    assert not closed
+    assert list(answer.stream) == [b"a", b"b"]
+    assert closed == [True]
+
+
+def test_an_application_that_raises_is_the_model_s_failure() -> None:
+    def raising(_environ: Any, _start_response: Any) -> list[bytes]:
+        raise KeyError("weights")
+
+    with pytest.raises(ModelFailed, match="KeyError"):
+        ByoResponder(raising, {}).respond(Request(b""))
