@@ -1,5 +1,5 @@
 # One vocabulary, for people and for CI. Every target makes what it needs first; nothing is installed globally.
-#   make demo      the whole way, on real data          make demo ARGS=--keep passes options on
+#   make demo      the whole way, on real data          make demo TARGET=docker in containers
 #   make test      every test: unit, contract, integration, end to end
 #   make unit      the quick ones                       make e2e the slow ones
 #   make check     formatting, types, architecture, workflows, generated files
@@ -30,7 +30,7 @@ $(READY): uv.lock pyproject.toml .ci/uv
 	@touch $@
 
 demo: $(READY) ## build, approve, deploy, canary, roll back, on real data
-	$(BIN)/seaway demo $(ARGS)
+	$(BIN)/seaway demo $(if $(TARGET),--target $(TARGET)) $(ARGS)
 
 test: $(READY) ## every test, the quick ones first
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(TESTS) --durations=10 $(ARGS)

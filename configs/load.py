@@ -118,7 +118,7 @@ def dump(project: Project) -> dict[str, Any]:
 class _Loader(yaml.SafeLoader):
     """Safe YAML with the scalars of YAML 1.2: `no` is text, `010` is ten, and dates stay text."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's name and shape
+    yaml_implicit_resolvers: dict[str, Any] = {}
 
     def integer(self, node: yaml.ScalarNode) -> int:
         text = str(self.construct_scalar(node))

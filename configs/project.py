@@ -9,22 +9,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from configs.hosting import Asynchronous, Capture, Container, Serverless
 from configs.quantity import Duration, Percent, Share
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", max_length=63)]
-"""SageMaker's pattern for names of endpoints, models and variants."""
-Variable = Annotated[str, StringConstraints(pattern=r"^env:[A-Za-z_][A-Za-z0-9_]*$")]
-"""A secret is named, never written down."""
-Dotted = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")]
-"""A Python object: `package.module:name` for functions, `package.module.Class` for estimators."""
-
-
-class Section(BaseModel):
-    """Base of every part of the project file."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True)
+from configs.section import Dotted, Name, Section, Variable
 
 
 class Channel(Section):
@@ -394,27 +383,6 @@ class Staging(Section):
     """What it must answer."""
 
 
-class Capture(Section):
-    """Requests and answers that are kept, in SageMaker's layout, for replay and monitoring."""
-
-    sampling: Percent = 100
-    """Share of the requests; requests and answers of one event are kept or left out together."""
-    mode: Literal["Input", "Output", "InputAndOutput"] = "InputAndOutput"
-    """What is kept."""
-    destination: str = ""
-    """A folder or `s3://bucket/prefix`; `captures` in Seaway's home when empty."""
-    csv_content_types: tuple[str, ...] = ("text/csv",)
-    """Media types kept as text with encoding CSV."""
-    json_content_types: tuple[str, ...] = ("application/json",)
-    """Media types kept as text with encoding JSON; all others become BASE64."""
-    max_disk: Percent = 90
-    """Use of the disk above which captures are dropped; requests never are."""
-    encryption_key: Variable | None = None
-    """Variable `env:NAME` with 32 bytes in base64: captures are encrypted at rest with AES-GCM."""
-    kms_key_id: str = ""
-    """KMS key for encryption by S3."""
-
-
 class Production(Section):
     """The endpoint that users call."""
 
@@ -434,6 +402,10 @@ class Production(Section):
     """`header:NAME` or `cookie:NAME` that identifies a client: it keeps its version while weights allow."""
     capture: Capture | None = None
     """Keep requests and answers; nothing is kept without it."""
+    serverless: Serverless | None = None
+    """Model servers on demand, down to none; `instance_count` always on without it."""
+    asynchronous: Asynchronous | None = None
+    """Take asynchronous calls, too."""
     notify: tuple[Variable, ...] = ()
     """Environment variables `env:NAME` that hold Apprise addresses, told of promotions and rollbacks."""
 
@@ -458,8 +430,11 @@ class Project(Section):
     approval: Approval = Approval()
     staging: Staging
     production: Production
-    target: Literal["local", "docker"] = "local"
-    """Where endpoints run: processes of this machine, or containers of its Docker engine."""
+    target: Literal["local", "docker"] | None = None
+    """Where endpoints run: processes of this machine, or containers of its Docker engine; the platform's own
+    choice (`SEAWAY_TARGET`, or local) when not given."""
+    container: Container = Container()
+    """How model servers run when the target is Docker."""
 
     model_config = ConfigDict(populate_by_name=True)
 

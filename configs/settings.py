@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,7 @@ DEFAULT_PORTS = {
     "prefect": 4200,
     "mlflow": 5000,
     "controller": 8484,
+    "asynchronous": 8585,
     "envoy-1-admin": 9901,
     "envoy-2-admin": 9902,
 }
@@ -44,6 +45,8 @@ class Settings(BaseModel):
     """MLflow's database; SQLite in the home when empty."""
     artifacts: str = ""
     """Artifact root: a folder or `s3://bucket/prefix`; a folder in the home when empty."""
+    target: Literal["local", "docker"] = "local"
+    """Where fleets run whose project does not say."""
     auth: bool = False
     """MLflow asks for user and password, so that approvals carry a proven name."""
     keep_days: int = Field(default=30, ge=1)
@@ -63,6 +66,7 @@ class Settings(BaseModel):
             "prefect_database_url": "SEAWAY_PREFECT_DATABASE_URL",
             "mlflow_database_url": "SEAWAY_MLFLOW_DATABASE_URL",
             "artifacts": "SEAWAY_ARTIFACTS",
+            "target": "SEAWAY_TARGET",
         }
         overrides = {field: environ[variable] for field, variable in named.items() if variable in environ}
         return cls.model_validate({**remembered, **overrides, "home": home})

@@ -45,7 +45,8 @@ def _increase(before: Counters | None, after: Counters, at: datetime) -> Sample:
 
 
 def _restarted(before: Counters, after: Counters) -> bool:
-    return any(new < old for old, new in zip(_totals(before), _totals(after), strict=True))
+    totals = zip(_totals(before), _totals(after), strict=True)
+    return after.uptime < before.uptime or any(new < old for old, new in totals)
 
 
 def _totals(counters: Counters) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from deploy.errors import GatewayUnreachable
 from deploy.port import Counters, Fleet, Share
 
 _COUNTER = re.compile(r"cluster\.(?P<fleet>[^.]+)\.(?P<name>upstream_(?:rq|cx)_[a-z0-9_]+)")
+_UPTIME = "server.uptime"
 _FIELDS = {
     "upstream_rq_completed": "requests",
     "upstream_rq_4xx": "errors_4xx",
@@ -54,7 +55,7 @@ class EnvoyAdmin:
     def counters(self, prefix: str = "") -> dict[str, Counters]:
         """Totals by fleet id, of fleets whose id begins with `prefix`; a restarted Envoy begins at zero."""
         cluster = f"{re.escape(gateway.stat_name(prefix))}[^.]*"
-        chosen = f"^cluster\\.{cluster}\\.upstream_(rq|cx)_[a-z0-9_]+$"
+        chosen = f"^(server\\.uptime|cluster\\.{cluster}\\.upstream_(rq|cx)_[a-z0-9_]+)$"
         answer = self._get("/stats", format="json", filter=chosen, histogram_buckets="cumulative")
         return parse_counters(answer)
 
@@ -110,6 +111,7 @@ class EnvoyAdmin:
 
 def parse_counters(stats: Mapping[str, Any]) -> dict[str, Counters]:
     """Totals by fleet id from `/stats?format=json&histogram_buckets=cumulative`."""
+    uptime = next((int(stat["value"]) for stat in stats["stats"] if stat.get("name") == _UPTIME), 0)
     simple: dict[str, dict[str, int]] = {}
     latency: dict[str, tuple[tuple[float, int], ...]] = {}
     for stat in stats["stats"]:
@@ -119,7 +121,7 @@ def parse_counters(stats: Mapping[str, Any]) -> dict[str, Counters]:
         if found := _COUNTER.fullmatch(stat.get("name", "")):
             simple.setdefault(found["fleet"], {})[found["name"]] = int(stat["value"])
     return {
-        name.replace("_", "."): _counters(simple.get(name, {}), latency.get(name, ()))
+        name.replace("_", "."): _counters(simple.get(name, {}), latency.get(name, ()), uptime)
         for name in sorted(simple.keys() | latency.keys())
     }
 
@@ -142,11 +144,11 @@ def _host(status: Mapping[str, Any]) -> Host:
     return Host(healthy=health == {"eds_health_status": "HEALTHY"}, active=gauges.get("rq_active", 0))
 
 
-def _counters(found: dict[str, int], latency: tuple[tuple[float, int], ...]) -> Counters:
+def _counters(found: dict[str, int], latency: tuple[tuple[float, int], ...], uptime: int) -> Counters:
     known = {field: found.get(name, 0) for name, field in _FIELDS.items()}
     other = {name: value for name, value in found.items() if name not in _FIELDS and "active" not in name}
     refused = sum(found.get(name, 0) for name in _REFUSED)
-    return Counters(**known, latency=latency, refused=refused, other=other)
+    return Counters(**known, latency=latency, refused=refused, other=other, uptime=uptime)
 
 
 def _buckets(buckets: list[dict[str, Any]]) -> tuple[tuple[float, int], ...]:

@@ -12,6 +12,8 @@ from typing import Any
 
 from deploy.answers import LUA, local_replies
 
+ASYNC_CLUSTER = "seaway-async"
+"""The process that takes asynchronous calls."""
 ROUTES = "seaway"
 """Name of the route configuration, and prefix of the listener's statistics."""
 MAX_BODY_BYTES = 25 * 1024 * 1024
@@ -27,7 +29,14 @@ _TYPES = "type.googleapis.com/envoy"
 
 
 def bootstrap(
-    *, admin_host: str, admin_port: int, host: str, port: int, folder: PurePath, node: str
+    *,
+    admin_host: str,
+    admin_port: int,
+    host: str,
+    port: int,
+    folder: PurePath,
+    node: str,
+    asynchronous: int = 0,
 ) -> dict[str, Any]:
     """The file Envoy is started with.
 
@@ -38,6 +47,7 @@ def bootstrap(
         port: its port.
         folder: where the adapter replaces `rds.json`, `cds.json` and the files in `eds/`.
         node: name of this Envoy in its own logs and statistics.
+        asynchronous: port of the process that takes asynchronous calls, on `admin_host`; 0 for none.
     """
     return {
         "node": {"id": node, "cluster": "seaway"},
@@ -49,7 +59,10 @@ def bootstrap(
             ]
         },
         "dynamic_resources": {"cds_config": watched(folder / "cds.json")},
-        "static_resources": {"listeners": [_listener(host, port, folder)]},
+        "static_resources": {
+            "listeners": [_listener(host, port, folder)],
+            "clusters": [_static(ASYNC_CLUSTER, admin_host, asynchronous)] if asynchronous else [],
+        },
         "overload_manager": {
             "resource_monitors": [
                 {
@@ -62,6 +75,17 @@ def bootstrap(
                 }
             ]
         },
+    }
+
+
+def _static(name: str, host: str, port: int) -> dict[str, Any]:
+    """One process at an address that never changes."""
+    endpoint = {"endpoint": {"address": address(host, port)}}
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
     }
 
 

@@ -109,6 +109,8 @@ class Counters:
     """Requests that no model saw, because too many waited already; also in `requests` and `errors_5xx`."""
     other: dict[str, int] = field(default_factory=dict)
     """Any further counter of the gateway by name."""
+    uptime: int = 0
+    """Whole seconds that this gateway has run (a gauge); one that falls means that it restarted."""
 
 
 Totals: TypeAlias = Mapping[str, Counters]

@@ -14,6 +14,20 @@ RESTORE = ":restore"
 
 
 @dataclass(frozen=True, slots=True)
+class Container:
+    """How a release runs in a container."""
+
+    image: str = ""
+    """Image that serves the package; empty for Seaway's own."""
+    memory: int = 0
+    """Most bytes of memory; 0 for the target's limit."""
+    cpus: float = 0
+    """Most processors; 0 for the target's limit."""
+    profile: str = ""
+    """`least`, also when empty, or `root-compat` for images that insist on root."""
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """One approved model version with the exact bytes that were approved."""
 
@@ -24,6 +38,10 @@ class Release:
     instance_count: int = 1
     environment: tuple[tuple[str, str], ...] = ()
     """Environment variables of every instance."""
+    container: Container = Container()
+    """What a container target needs to know."""
+    target: str = ""
+    """Where it runs; empty for the installation's own choice."""
 
     @property
     def variant(self) -> str:
@@ -35,7 +53,20 @@ class Release:
         count = max(1, -(-self.instance_count * share // 100))
         archive = archives / f"{self.digest}.tar.gz"
         named = (("SEAWAY_ENDPOINT", endpoint), ("SEAWAY_VARIANT", self.variant))
-        return Fleet(endpoint, self.variant, self.digest, archive, count, (*named, *self.environment))
+        box, environment = self.container, (*named, *self.environment)
+        return Fleet(
+            endpoint,
+            self.variant,
+            self.digest,
+            archive,
+            count,
+            environment,
+            box.image,
+            box.memory,
+            box.cpus,
+            box.profile,
+            self.target,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from deploy.answers import LOCAL_MARK, SLOT_HEADER
-from deploy.listener import REQUEST_ID_HEADER, ROUTES, discovery, header
+from deploy.listener import ASYNC_CLUSTER, REQUEST_ID_HEADER, ROUTES, discovery, header
 from deploy.port import Share
 from deploy.sticky import Rule, Segment, partition, sizes
 
@@ -23,6 +23,8 @@ MODEL_TIMEOUT_SECONDS = 60.0
 """How long a model may take, retries included; below the read time-out of boto3 with its connection time."""
 STREAM_TIMEOUT_SECONDS = 480.0
 """How long a streamed answer may take."""
+ASYNC_TIMEOUT_SECONDS = 3660.0
+"""How long an asynchronous call may take; its caller gives up before."""
 VARIANT_HEADER = "x-Amzn-Invoked-Production-Variant"
 TARGET_HEADER = "x-amzn-sagemaker-target-variant"
 
@@ -110,6 +112,8 @@ class _Door:
     timeout: float
     plain: bool = False
     """The model's answers pass as they are, also failures."""
+    unbuffered: bool = False
+    """Bodies of any length pass as they come."""
 
 
 def _doors(name: str, timeout: float) -> tuple[_Door, ...]:
@@ -122,6 +126,13 @@ def _doors(name: str, timeout: float) -> tuple[_Door, ...]:
             "/invocations-response-stream",
             max(timeout, STREAM_TIMEOUT_SECONDS),
         ),
+        _Door(
+            {"path": f"/async/endpoints/{name}/invocations", "headers": asking},
+            "/invocations",
+            max(timeout, ASYNC_TIMEOUT_SECONDS),
+            plain=True,
+            unbuffered=True,
+        ),
         _Door({"safe_regex": {"regex": f"{about}/infer"}, "headers": asking}, "", timeout, plain=True),
         _Door({"safe_regex": {"regex": f"{about}(/ready)?"}, "headers": reading}, "", timeout, plain=True),
     )
@@ -133,7 +144,7 @@ def _behind(door: _Door, name: str, layout: Layout) -> list[dict[str, Any]]:
     by_variant: dict[str, list[Share]] = {}
     for share in split:
         by_variant.setdefault(share.variant, []).append(share)
-    plain = {"typed_per_filter_config": {_LUA: _script("", disabled=True)}} if door.plain else {}
+    plain = _plain(unbuffered=door.unbuffered) if door.plain else {}
     targeted = [
         {
             "name": name,
@@ -215,6 +226,15 @@ def _stick(sticky: str, *, plain: bool) -> dict[str, Any]:
     }
 
 
+def _plain(*, unbuffered: bool = False) -> dict[str, Any]:
+    """No script shapes the answer; with `unbuffered` no body waits until it is complete either."""
+    package = f"{_TYPES}.extensions.filters.http"
+    buffer = {"envoy.filters.http.buffer": {"@type": f"{package}.buffer.v3.BufferPerRoute", "disabled": True}}
+    return {
+        "typed_per_filter_config": {_LUA: _script("", disabled=True)} | (buffer if unbuffered else {}),
+    }
+
+
 def _script(name: str, *, disabled: bool = False) -> dict[str, Any]:
     chosen = {"disabled": True} if disabled else {"name": name}
     return {"@type": f"{_TYPES}.extensions.filters.http.lua.v3.LuaPerRoute", **chosen}
@@ -229,7 +249,13 @@ def _refusals() -> list[dict[str, Any]]:
     """What no endpoint's route took: an unknown endpoint, a wrong method, a wrong path."""
     invocation = {"safe_regex": {"regex": "/endpoints/[^/]+/invocations(-response-stream)?"}}
     said = "Call POST /endpoints/NAME/invocations, or POST /v2/models/NAME/infer."
+    asynchronous = {"safe_regex": {"regex": "/endpoints/[^/]+/async-invocations"}}
     return [
+        {
+            "match": _match(asynchronous, _is(":method", "POST")),
+            "route": {"cluster": ASYNC_CLUSTER, "timeout": "60s"},
+            **_plain(),
+        },
         {"match": _match(invocation, _is(":method", "POST")), **_refuse("unknown_endpoint")},
         {
             "match": invocation,

@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from deploy import variants
 from deploy.errors import RolloutRefused
 from deploy.plan import at_once, plan
-from deploy.release import Release, Request
+from deploy.release import Request
 from deploy.store import Endpoint, Rollout
 from deploy.variants import Arrangement, Variant
 from flows.dossier import Dossier, fetch
+from flows.releasing import instance_environment, release
 from flows.wiring import Wiring
 from registry.standing import standing
 
@@ -52,9 +53,10 @@ def put(
     Raises:
         RolloutRefused: the endpoint serves nothing, or this very version, or a rollout runs on it.
     """
-    version = dossier.version
-    release = Release(version.model, version.version, dossier.approval.digest, count)
-    variant = replace(wanted, release=release) if wanted else Variant(release)
+    version, production = dossier.version, dossier.project.production
+    environment = instance_environment(production, wiring.settings.home)
+    beside = release(dossier, count, environment)
+    variant = replace(wanted, release=beside) if wanted else Variant(beside)
 
     def change(found: Endpoint, arrangement: Arrangement) -> Arrangement:
         if found.stable and found.stable.variant == variant.name:

@@ -6,7 +6,6 @@ moment: every wish has an id made from the approval, and asking again changes no
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterable
@@ -20,7 +19,6 @@ from prefect.client.schemas.objects import State
 from prefect.input import RunInput
 from prefect.states import Completed, Failed
 
-from configs.project import Production
 from deploy.checks import CheckResult
 from deploy.checks import run as run_checks
 from deploy.errors import EndpointTestsFailed, Permanent, RolloutRefused
@@ -32,6 +30,7 @@ from deploy.store import Rollout
 from flows import artifacts
 from flows.dossier import Dossier, fetch, sample_request
 from flows.notices import problems
+from flows.releasing import instance_environment, offer_asynchronous, release
 from flows.retrying import is_temporary
 from flows.wiring import Wiring, connect, utc_now
 from registry.approvals import Person, Subject, decide
@@ -120,7 +119,7 @@ def to_staging(wiring: Wiring, dossier: Dossier) -> None:
     request = Request(
         id=f"{dossier.approval.id}:staging",
         endpoint=staging.endpoint,
-        release=_release(dossier, staging.instance_count),
+        release=release(dossier, staging.instance_count),
         plan=at_once(),
         requested_by=dossier.approval.actor,
     )
@@ -133,9 +132,9 @@ def to_staging(wiring: Wiring, dossier: Dossier) -> None:
 def test_endpoint(wiring: Wiring, dossier: Dossier) -> tuple[CheckResult, ...]:
     """Ask the staging endpoint everything it must be able to answer."""
     staging = dossier.project.staging
-    release = _release(dossier)
-    sample = sample_request(dossier.archive, release.digest, wiring.settings.home / "packages")
-    results = run_checks(wiring.invocations(staging.endpoint), release.variant, sample, staging.tests)
+    asked = release(dossier)
+    sample = sample_request(dossier.archive, asked.digest, wiring.settings.home / "packages")
+    results = run_checks(wiring.invocations(staging.endpoint), asked.variant, sample, staging.tests)
     create_table_artifact(
         key="endpoint-tests", table=artifacts.check_rows(results), description=staging.endpoint
     )
@@ -192,7 +191,10 @@ def _answer(wiring: Wiring, dossier: Dossier, answer: ProductionGate) -> None:
 @task(name="production rollout", retries=3, retry_delay_seconds=2, retry_condition_fn=is_temporary)
 def to_production(wiring: Wiring, dossier: Dossier, plan: Plan) -> Rollout | None:
     """Ask for the rollout and watch it; None when the version serves already."""
-    return watch(wiring, production_request(dossier, plan, wiring.settings.home))
+    rollout = watch(wiring, production_request(dossier, plan, wiring.settings.home))
+    if rollout is None or rollout.state.phase is Phase.PROMOTED:
+        offer_asynchronous(dossier.project.production, wiring.settings.home)
+    return rollout
 
 
 def production_request(dossier: Dossier, plan: Plan, home: Path) -> Request:
@@ -201,7 +203,7 @@ def production_request(dossier: Dossier, plan: Plan, home: Path) -> Request:
     return Request(
         id=f"{dossier.approval.id}:production",
         endpoint=production.endpoint,
-        release=_release(dossier, production.instance_count, instance_environment(production, home)),
+        release=release(dossier, production.instance_count, instance_environment(production, home)),
         plan=plan,
         judge=production.judge,
         alarms=production.alarms,
@@ -210,31 +212,6 @@ def production_request(dossier: Dossier, plan: Plan, home: Path) -> Request:
         notify=production.notify,
         sticky=production.sticky,
     )
-
-
-def instance_environment(production: Production, home: Path) -> tuple[tuple[str, str], ...]:
-    """What the model servers of production are told. Keys stay in variables of the platform's environment."""
-    capture = production.capture
-    if capture is None:
-        return ()
-    told = {
-        "destination": capture.destination or str(home / "captures"),
-        "sampling": capture.sampling,
-        "modes": [capture.mode],
-        "csv_content_types": list(capture.csv_content_types),
-        "json_content_types": list(capture.json_content_types),
-        "max_disk_percent": capture.max_disk,
-        **({"key_variable": capture.encryption_key.removeprefix("env:")} if capture.encryption_key else {}),
-        **({"kms_key_id": capture.kms_key_id} if capture.kms_key_id else {}),
-    }
-    return (("SEAWAY_CAPTURE", json.dumps(told)),)
-
-
-def _release(
-    dossier: Dossier, instance_count: int = 1, environment: tuple[tuple[str, str], ...] = ()
-) -> Release:
-    version = dossier.version
-    return Release(version.model, version.version, dossier.approval.digest, instance_count, environment)
 
 
 def watch(wiring: Wiring, request: Request) -> Rollout | None:

@@ -78,14 +78,25 @@ class Wiring:
     @cached_property
     def target(self) -> Target:
         """Where endpoints run."""
+        from deploy.containers import home_id
+        from deploy.dispatch import Dispatch
+        from deploy.engine import Engine
         from deploy.envoy import ConfigFolder, EnvoyAdmin
         from deploy.gateways import Gateways
+        from deploy.image import Stock
         from deploy.supervise import Supervisor
+        from deploy.targets.docker import DockerTarget
         from deploy.targets.local import LocalTarget
 
         home = self.settings.home
         admins = {name: EnvoyAdmin(self.settings.url(port)) for name, port in GATEWAYS.items()}
-        return LocalTarget(home, Supervisor(home), Gateways(admins), ConfigFolder(home / "gateway"))
+        gateways, folder = Gateways(admins), ConfigFolder(home / "gateway")
+        targets: dict[str, Target] = {
+            "local": LocalTarget(home, Supervisor(home), gateways, folder),
+            "docker": DockerTarget(home, Engine(home_id(home)), gateways, folder, stock=Stock()),
+        }
+        first = self.settings.target
+        return Dispatch({first: targets[first], **targets})
 
     @cached_property
     def controller(self) -> Controller:

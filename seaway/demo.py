@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import uuid
@@ -254,4 +255,6 @@ def _july() -> list[dict[str, Any]]:
 def home() -> Settings:
     """The demo has a home of its own, new at every start."""
     settings = Settings.load()
-    return Settings.load({"SEAWAY_HOME": str(settings.home.with_name(settings.home.name + "-demo"))})
+    return Settings.load(
+        {**os.environ, "SEAWAY_HOME": str(settings.home.with_name(settings.home.name + "-demo"))}
+    )

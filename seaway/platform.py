@@ -12,8 +12,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from configs.settings import GATEWAYS, Settings
@@ -32,6 +34,9 @@ from seaway.programs import (
     gateway_folder,
     services,
 )
+
+if TYPE_CHECKING:
+    from deploy.engine import Engine
 
 RESUMED = "approval"
 """Tag of the runs that the controller starts again when their process was killed."""
@@ -89,6 +94,8 @@ class Platform:
             PlatformError: a program failed or took longer than `timeout` seconds.
         """
         self._prepare()
+        if self.settings.target == "docker":
+            self._stock(report)
         for service in self._services():
             self._supervisor.apply(service.program)
         self._supervisor.launch()
@@ -140,6 +147,8 @@ class Platform:
             self._supervisor.stop(name)
             report(name, "stopped")
         self._supervisor.shutdown()
+        if self.settings.target == "docker":
+            self._engine().halt()
         report("model servers", "stopped")
 
     def purge(self) -> None:
@@ -168,6 +177,21 @@ class Platform:
         known = ", ".join(sorted(file.stem for file in logs.rglob("*.log"))) or "none yet"
         raise PlatformError(f"there is no log of {name!r}; there are: {known}")
 
+    def _engine(self) -> Engine:
+        from deploy.containers import home_id
+        from deploy.engine import Engine
+
+        return Engine(home_id(self.settings.home))
+
+    def _stock(self, report: Report) -> None:
+        """The images into which packages are mounted, made once for each version of Seaway."""
+        from deploy.image import Builder
+
+        with closing(Builder(tell=lambda news: report("images", news))) as builder:
+            for runtime in ("onnx", "full"):
+                builder.stock(runtime)
+        report("images", "ready")
+
     def _services(self) -> tuple[Service, ...]:
         envoy = str(Path(sys.executable).with_name("envoy"))
         found = services(self.settings, sys.executable, envoy)
@@ -194,6 +218,7 @@ class Platform:
                 port=ports["gateway"],
                 folder=folder,
                 node=f"{socket.gethostname()} {name}",
+                asynchronous=ports["asynchronous"],
             )
             _replace(bootstrap_file(settings, name), json.dumps(configuration, indent=1))
 

@@ -15,10 +15,11 @@ PORTS_OF: dict[str, tuple[str, ...]] = {
     "prefect": ("prefect",),
     "mlflow": ("mlflow",),
     "controller": ("controller",),
+    "async": ("asynchronous",),
     "worker": (),
 }
 """The platform's programs, and the names in `Settings.ports` of the ports each listens on."""
-STOP_ORDER = ("worker", "controller", "mlflow", "prefect", *GATEWAYS)
+STOP_ORDER = ("worker", "controller", "async", "mlflow", "prefect", *GATEWAYS)
 """Nobody loses what it depends on while it finishes; the data plane serves longest."""
 POOL = "seaway"
 """Prefect work pool of the worker."""
@@ -121,6 +122,14 @@ def bootstrap_file(settings: Settings, gateway: str) -> Path:
     return gateway_folder(settings) / f"{gateway}.json"
 
 
+def asynchronous(settings: Settings, python: str) -> tuple[str, ...]:
+    """The service of asynchronous calls; the bucket `local` is a folder of the home."""
+    home = settings.home
+    folders = ("--home", str(home / "async-queue"), "--config", str(home / "async"))
+    place = ("--gateway", settings.url("gateway"), "--port", str(settings.ports["asynchronous"]))
+    return (python, "-m", "serving.asynchronous", *place, *folders, "--object-store", f"local={home}/objects")
+
+
 def services(settings: Settings, python: str, envoy: str) -> tuple[Service, ...]:
     """The platform, in the order of its start.
 
@@ -169,6 +178,11 @@ def services(settings: Settings, python: str, envoy: str) -> tuple[Service, ...]
             program("controller", (python, "-m", "seaway.service"), 400, prefect_client(settings)),
             f"{url('controller')}/healthz",
             url=url("controller"),
+        ),
+        Service(
+            program("async", asynchronous(settings, python), 450),
+            f"{url('asynchronous')}/ping",
+            url=url("asynchronous"),
         ),
         Service(
             program("worker", (python, "-m", "flows.worker"), 500, worker(settings)),

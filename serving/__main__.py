@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         from serving import serverless
 
         return serverless.main(options.package, options.host, options.port, options.log_level)
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     for variable in THREADS:
         os.environ[variable] = "1"  # read when NumPy is first imported, below: pools slow single rows down
     log = logging.getLogger("serving")

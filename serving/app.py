@@ -21,7 +21,7 @@ from serving.environment import wanted
 from serving.errors import RequestRefused, ServingError
 from serving.lane import Lane
 from serving.responder import Answer, Request, Responder
-from serving.streaming import Stream
+from serving.streaming import Stream, framed
 
 if TYPE_CHECKING:
     from serving.capture import Recorder
@@ -32,8 +32,15 @@ DISCARDED = 64 * 1024 * 1024
 """Bytes over the limit that are read before the connection is given up."""
 V2 = "/v2"
 """Root of the Open Inference Protocol."""
+MODELS, METRICS = "/models", "/metrics"
+"""Paths of responders that have more than one model, and of those that count."""
 
-ROUTES = {contract.PING: "GET", contract.INVOCATIONS: "POST", contract.EXECUTION_PARAMETERS: "GET"}
+ROUTES = {
+    contract.PING: "GET",
+    contract.INVOCATIONS: "POST",
+    contract.RESPONSE_STREAM: "POST",
+    contract.EXECUTION_PARAMETERS: "GET",
+}
 READY, UNKNOWN_PATH = Answer(200), Answer(404, b"{}", JSON)
 
 log = logging.getLogger("serving")
@@ -70,6 +77,37 @@ class AtOnce(Protocol):
         ...
 
 
+@runtime_checkable
+class Manages(Protocol):
+    """A responder of many models, which may be called from several threads at once."""
+
+    def lane(self, path: str, headers: Mapping[str, str]) -> int:
+        """Which queue a call belongs to; 0 for those that may load or unload a model."""
+        ...
+
+    def manage(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
+        """The answer to a call below `/models`, its query included; None when the path is another."""
+        ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A responder that counts."""
+
+    def metrics(self) -> str:
+        """Counters in Prometheus' text format."""
+        ...
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """A responder that needs other processes."""
+
+    def unready(self) -> tuple[str, ...]:
+        """Why it cannot answer now, one sentence each; takes seconds."""
+        ...
+
+
 class Application:
     """Answers requests with one responder; hands what succeeded to the recorder, where there is one."""
 
@@ -78,7 +116,11 @@ class Application:
         self._limits = limits
         self._recorder = recorder
         self._at_once = responder.at_once if isinstance(responder, AtOnce) else None
-        self._lane = Lane("model")
+        self._manages = responder if isinstance(responder, Manages) else None
+        self._counts = responder if isinstance(responder, Counting) else None
+        self._elsewhere = responder if isinstance(responder, Elsewhere) else None
+        self._lanes = {0: Lane("model")}
+        self._beside = Lane("ready")
         self.in_flight = 0
         """Requests begun and not yet handed to the network."""
         self.draining = False
@@ -111,6 +153,8 @@ class Application:
         return self._responder.respond(Request(body, kind, headers.get("accept") or "", headers))
 
     def _other(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        if (more := self._more(method, path, headers, body)) is not None:
+            return more
         if (refusal := refuse(method, path)) is not None:
             return refusal
         if path == contract.PING:
@@ -123,9 +167,40 @@ class Application:
 
         return oip.answer(self._responder, method, path, headers, body, ready=self._ready().status == 200)
 
+    def _more(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
+        """What this responder has beside the paths that all have."""
+        if self._counts is not None and path == METRICS and method == "GET":
+            return Answer(200, self._counts.metrics().encode(), "text/plain; version=0.0.4")
+        return None if self._manages is None else self._manages.manage(method, path, headers, body)
+
+    def _refused(self, method: str, path: str) -> Answer | None:
+        """404 and 405, before anything is read."""
+        own = self._counts is not None and path == METRICS
+        own = own or (self._manages is not None and (path == MODELS or path.startswith(MODELS + "/")))
+        return None if own else refuse(method, path)
+
+    async def _pinged(self) -> Answer:
+        """The answer to `/ping`, other processes asked too."""
+        if self._elsewhere is None:
+            return self._ready()
+        try:
+            problems = await self._beside.call(self._elsewhere.unready, seconds=self._limits.seconds)
+        except TimeoutError:
+            problems = ("stages do not answer in time",)
+        return failure(503, "; ".join(problems)) if problems else self._ready()
+
+    def _lane(self, path: str, headers: Mapping[str, str]) -> Lane:
+        """Where a call is made: one after the other, but of many models beside each other."""
+        number = 0 if self._manages is None else self._manages.lane(path, headers)
+        if number not in self._lanes:
+            self._lanes[number] = Lane(f"model-{number}")
+        return self._lanes[number]
+
     def _ready(self) -> Answer:
         """200, but 503 while a call of the model is past its time: then this instance should be replaced."""
-        if not self._lane.overdue(self._limits.seconds):
+        # Of many models, lane 0 loads: that may take long.
+        lanes = (lane for number, lane in self._lanes.items() if number or self._manages is None)
+        if not any(lane.overdue(self._limits.seconds) for lane in lanes):
             return READY
         return failure(503, f"a request has taken longer than {self._limits.seconds:g} s and still does")
 
@@ -141,9 +216,9 @@ class Application:
 
     async def _serve(self, scope: Any, protocol: Any) -> None:
         method, path = scope.method, scope.path
-        refusal = refuse(method, path)
+        refusal = self._refused(method, path)
         if refusal is not None or path == contract.PING:
-            send(refusal or self._ready(), protocol, close=self.draining)
+            send(refusal or await self._pinged(), protocol, close=self.draining)
             return
         came = time.time()
         headers = dict(scope.headers.items())
@@ -152,13 +227,20 @@ class Application:
             error = too_large(self._limits.payload)
             send(failure(error.status, str(error)), protocol, close=self.draining)
             return
-        answer = await self._computed(method, path, headers, body)
+        if path == MODELS and scope.query_string:
+            path = f"{path}?{scope.query_string}"
+        events = path == contract.RESPONSE_STREAM
+        if events:
+            headers["accept"] = headers.get(contract.STREAM_ACCEPT, "")
+            answer = framed(await self._computed(method, contract.INVOCATIONS, headers, body))
+        else:
+            answer = await self._computed(method, path, headers, body)
         if answer.stream is None:
             send(answer, protocol, close=self.draining)
             whole: Answer | None = answer
         else:
             kept = self._limits.payload if self._recorder is not None else -1
-            stream = Stream(answer, self._lane, self._limits.seconds, kept)
+            stream = Stream(answer, self._lane(path, headers), self._limits.seconds, kept, events=events)
             whole = await stream.send(protocol, scope.client, close=self.draining)
         if self._recorder is not None and path == contract.INVOCATIONS and whole is not None:
             self._offer(came, headers, body, whole)
@@ -171,7 +253,7 @@ class Application:
         if method == "GET" and path.startswith(V2):
             return self.answer(method, path, headers, body)
         try:
-            return await self._lane.call(
+            return await self._lane(path, headers).call(
                 self.answer, method, path, headers, body, seconds=self._limits.seconds
             )
         except TimeoutError:

@@ -72,6 +72,8 @@ CLOSED_SESSION_ID = "x-amzn-sagemaker-closed-session-id"
 # --- paths and numbers -----------------------------------------------------------------------------------
 
 PING, INVOCATIONS, EXECUTION_PARAMETERS = "/ping", "/invocations", "/execution-parameters"
+RESPONSE_STREAM = "/invocations-response-stream"
+STREAM_ACCEPT, STREAM_CONTENT_TYPE = "x-amzn-sagemaker-accept", "x-amzn-sagemaker-content-type"
 STOP_GRACE_SERVE = 30.0
 """Seconds between SIGTERM and SIGKILL for a serving container."""
 STOP_GRACE_TRAIN = 120.0

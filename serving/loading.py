@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from serving import contract, package, script
-from serving.environment import flag
+from serving.environment import EnvironmentInvalid, flag
 from serving.errors import PackageDamaged
 from serving.responder import Responder
 
@@ -39,6 +39,8 @@ def load_one(folder: Path, environ: Mapping[str, str]) -> Responder:
     Raises:
         ServingError: it cannot be loaded; the message says why.
     """
+    if environ.get("SEAWAY_EXPLAIN") and not _explainable(folder):
+        raise EnvironmentInvalid("SEAWAY_EXPLAIN: only a package of one model can be explained; remove it")
     if (folder / PIPELINE).is_file():
         from serving import pipeline
 
@@ -54,6 +56,10 @@ def load_one(folder: Path, environ: Mapping[str, str]) -> Responder:
     raise PackageDamaged(f"{folder.name} is no model: it has {wanted}")
 
 
+def _explainable(folder: Path) -> bool:
+    return (folder / package.MANIFEST).is_file() and not (folder / PIPELINE).is_file()
+
+
 def _model(folder: Path, environ: Mapping[str, str]) -> Responder:
     from serving.app import Limits
     from serving.model import ModelResponder
@@ -61,11 +67,16 @@ def _model(folder: Path, environ: Mapping[str, str]) -> Responder:
     from serving.predictor import warm_up
 
     predictor = load_predictor(folder, environ)
+    limit, default_accept = Limits.read(environ).payload, environ.get(contract.DEFAULT_ACCEPT, "")
+    if environ.get("SEAWAY_EXPLAIN"):
+        from serving import explain
+
+        return explain.load(folder, environ, predictor, limit=limit, default_accept=default_accept)
     began = time.perf_counter()
     warm_up(predictor, (folder / package.SAMPLE).read_bytes())
     return ModelResponder(
         predictor,
-        limit=Limits.read(environ).payload,
-        default_accept=environ.get(contract.DEFAULT_ACCEPT, ""),
+        limit=limit,
+        default_accept=default_accept,
         quick=time.perf_counter() - began < QUICK,
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from serving import codecs
 from serving.answers import MIB
+from serving.codecs import Columns
 from serving.errors import UnsupportedContentType
 from serving.predictor import Predictor
 from serving.responder import Answer, Request
@@ -35,14 +36,21 @@ class ModelResponder:
 
     def respond(self, request: Request) -> Answer:
         """See `serving.responder.Responder.respond`."""
+        columns, accepted = self.read(request)
+        answer = codecs.encode(self.predictor.predict(columns), accepted, self.predictor.manifest)
+        return Answer(200, answer, accepted)
+
+    def read(self, request: Request) -> tuple[Columns, str]:
+        """The columns of a request, and the format its answer gets.
+
+        Raises:
+            RequestRefused: it cannot be read, or not be answered in a format that it accepts.
+        """
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise UnsupportedContentType("the body has a Content-Encoding; send it without")
         media = codecs.media_type(request.content_type)
         accepted = codecs.answer_type(request.accept, media, self._default)
-        manifest = self.predictor.manifest
-        columns = codecs.decode(request.body, media, manifest, self.limit)
-        answer = codecs.encode(self.predictor.predict(columns), accepted, manifest)
-        return Answer(200, answer, accepted)
+        return codecs.decode(request.body, media, self.predictor.manifest, self.limit), accepted
 
     def at_once(self, content_type: str) -> bool:
         """See `serving.app.AtOnce`: the model keeps nothing between calls."""

@@ -20,6 +20,7 @@ from serving.errors import PackageDamaged, StorageFailed
 from serving.manifest import FORMAT, Input, Kind, Manifest, ParityRecord, Runtime, Task
 
 __all__ = [
+    "BASELINE",
     "FORMAT",
     "MANIFEST",
     "ONNX",
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 MANIFEST, SAMPLE, REQUIREMENTS = "seaway.json", "sample.json", "requirements.txt"
+BASELINE = "baseline.json"
+"""`{"typical": {...}, "rows": [{...}, ...]}`: what predictions are explained against."""
 ONNX, SKOPS, PICKLE = "model.onnx", "model.skops", "model.pkl"
 _SEAL = ".digest"
 """File that `unpack` adds last; its folder is complete and holds the package named inside."""

@@ -88,7 +88,7 @@ class PipelineResponder:
         for number, (name, _) in enumerate(self._stages):
             answer = self._timed(number, self._request(number, request, answer), timings)
             if not 200 <= answer.status < 300:
-                log.warning("stage %s failed with status %d", name, answer.status)
+                log.info("stage %s failed with status %d", name, answer.status)
                 break
         kept = tuple(line for line in answer.headers if line[0] != TIMINGS)
         return replace(answer, headers=(*kept, (TIMINGS, ", ".join(timings))))

@@ -163,7 +163,8 @@ class BySize:
         self.manifest = compiled.manifest
         self.settled = threading.Event()
         """Set when the trained model is loaded, or was given up."""
-        self._compiled = compiled
+        self.compiled = compiled
+        """What answers small batches."""
         self._trained: Predictor | None = None
         self._trained_from = trained_from
         self._load = load
@@ -172,10 +173,10 @@ class BySize:
     def predict(self, columns: Columns) -> Predictions:
         """See `Predictor.predict`."""
         if len(next(iter(columns.values()))) < self._trained_from:
-            return self._compiled.predict(columns)
+            return self.compiled.predict(columns)
         if self._trained is None and self._begun.acquire(blocking=False):  # never released: one attempt
             threading.Thread(target=self._fetch, name="trained model", daemon=True).start()
-        return (self._trained or self._compiled).predict(columns)
+        return (self._trained or self.compiled).predict(columns)
 
     def _fetch(self) -> None:
         try:

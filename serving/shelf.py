@@ -297,6 +297,8 @@ def _import_libraries(folder: Path) -> None:
         runtime = package.load_manifest(folder).runtime
     except ServingError:
         return  # no package of ours, or a damaged one: loading says so
+    import serving.model  # noqa: F401
+
     if runtime == "onnx":
         import onnxruntime  # noqa: F401
     elif runtime in ("skops", "pickle"):

@@ -26,15 +26,13 @@ from serving.responder import Answer
 if TYPE_CHECKING:
     from serving.capture import Recorder
 
-STREAM = "/invocations-response-stream"
 """Asks for the answer as an event stream."""
 ROUTES = {
     contract.PING: "GET",
     contract.INVOCATIONS: "POST",
     contract.EXECUTION_PARAMETERS: "GET",
-    STREAM: "POST",
+    contract.RESPONSE_STREAM: "POST",
 }
-STREAM_ACCEPT, STREAM_CONTENT_TYPE = "x-amzn-sagemaker-accept", "x-amzn-sagemaker-content-type"
 PING_SECONDS = 2.0
 """Time a container has for `/ping`."""
 DISCARDED = 64 * MIB
@@ -54,7 +52,7 @@ _HOP = frozenset(
         "expect",
     )
 )
-_NOT_ASKED = _HOP | {"host", "content-length", STREAM_ACCEPT}
+_NOT_ASKED = _HOP | {"host", "content-length", contract.STREAM_ACCEPT}
 _NOT_ANSWERED = _HOP | {"date", "server"}
 _LEVELS = ("debug", "info", "warning", "error")
 
@@ -127,11 +125,11 @@ class Sidecar:
             self._refuse(protocol, 413, f"the body is longer than {limit:g} MiB; send fewer rows at a time")
             return
         deadline = loop.time() + (PING_SECONDS if path == contract.PING else self._limits.seconds)
-        target = contract.INVOCATIONS if path == STREAM else path
+        target = contract.INVOCATIONS if path == contract.RESPONSE_STREAM else path
         async with self._relay.ask(
             scope.method, target, _asked(headers, path, body), body, deadline
         ) as reply:
-            if path == STREAM and 200 <= reply.status < 300:
+            if path == contract.RESPONSE_STREAM and 200 <= reply.status < 300:
                 until = loop.time() + self._limits.stream_seconds
                 complete = await self._framed(reply, until, protocol, kept)
             else:
@@ -198,7 +196,7 @@ class Sidecar:
         ]
         head += [
             ("content-type", eventstream.CONTENT_TYPE),
-            (STREAM_CONTENT_TYPE, reply.content_type or JSON),
+            (contract.STREAM_CONTENT_TYPE, reply.content_type or JSON),
         ]
         transport = protocol.response_stream(reply.status, self._closing(head))
         whole = False
@@ -226,7 +224,7 @@ class Sidecar:
     # ---- capture ------------------------------------------------------------------------------------------
 
     def _keeps(self, path: str, headers: Mapping[str, str]) -> Kept:
-        recorder, asked = self._recorder, path in {contract.INVOCATIONS, STREAM}
+        recorder, asked = self._recorder, path in {contract.INVOCATIONS, contract.RESPONSE_STREAM}
         wanted = asked and recorder is not None and recorder.samples(headers.get(contract.REQUEST_ID, ""))
         return Kept(wanted=wanted, limit=self._limits.payload)
 
@@ -261,9 +259,9 @@ def _asked(
 ) -> list[tuple[str, str]]:
     """The header lines for the container."""
     lines = [(name, value) for name, value in headers.items() if name not in _NOT_ASKED]
-    if path == STREAM:
+    if path == contract.RESPONSE_STREAM:
         lines = [(name, value) for name, value in lines if name not in {"accept", "accept-encoding"}]
-        lines += [("accept", headers[STREAM_ACCEPT])] if STREAM_ACCEPT in headers else []
+        lines += [("accept", headers[contract.STREAM_ACCEPT])] if contract.STREAM_ACCEPT in headers else []
     if not isinstance(body, bytes):
         lines.append(("content-length", headers["content-length"]))
     return lines

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from serving import contract, eventstream
 from serving.answers import failure, head, send, too_slow
 from serving.connections import cut
 from serving.errors import ModelFailed
@@ -16,19 +17,35 @@ from serving.responder import Answer
 log = logging.getLogger("serving")
 
 
+def framed(answer: Answer) -> Answer:
+    """A successful answer as the event stream of `InvokeEndpointWithResponseStream`; others as they are.
+
+    An error in the middle of the answer becomes the stream's last frame.
+    """
+    if not 200 <= answer.status < 300:
+        return answer
+    parts = answer.stream if answer.stream is not None else iter([answer.body])
+    named = (*answer.headers, (contract.STREAM_CONTENT_TYPE, answer.content_type))
+    return Answer(answer.status, b"", eventstream.CONTENT_TYPE, named, eventstream.frames(parts))
+
+
 class Stream:
     """One streamed answer on its way.
 
     Parts are made on the lane, where all calls of the model are made. `seconds` is the time for each part,
-    `kept` the number of bytes up to which the whole answer is remembered.
+    `kept` the number of bytes up to which the whole answer is remembered. With `events` these are frames of
+    an event stream, whose last one tells of a failure.
     """
 
-    def __init__(self, answer: Answer, lane: Lane, seconds: float, kept: int) -> None:
+    def __init__(
+        self, answer: Answer, lane: Lane, seconds: float, kept: int, *, events: bool = False
+    ) -> None:
         self._answer = answer
         self._parts: Iterator[Any] = iter(answer.stream or ())
         self._lane = lane
         self._seconds = seconds
         self._kept = kept
+        self._events = events
         self._memory: list[bytes] = []
 
     async def send(self, protocol: Any, client: str, *, close: bool) -> Answer | None:
@@ -49,7 +66,11 @@ class Stream:
             try:
                 part = await self._next()
             except Exception as error:  # noqa: BLE001 - as above
-                self._break(error, client)
+                if self._events:
+                    await self._sent(eventstream.failure(error), transport)
+                    self._close()
+                else:
+                    self._break(error, client)
                 return None
         return replace(self._answer, body=b"".join(self._memory), stream=None) if self._kept >= 0 else None
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from serving import codecs, package
 from serving.errors import ServingError
-from serving.manifest import Input, Manifest, Runtime, Task
+from serving.manifest import Input, Kind, Manifest, Runtime, Task
 from serving.predictor import OnnxPredictor, Predictor, SkopsPredictor, load_skops
 from steps import boosting, speed
 from steps.canonical import canonical
@@ -37,6 +37,8 @@ _DEPENDENCIES: dict[Runtime, tuple[str, ...]] = {
     "skops": ("granian", "numpy", "orjson", "pandas", "scikit-learn", "scipy", "skops"),
     "pickle": ("granian", "numpy", "orjson", "pandas", "scikit-learn", "scipy"),
 }
+BASELINE_ROWS = 20
+"""Training rows in a package to explain predictions against."""
 _TOLERATED = 1e-9
 """Largest difference between a trained model and itself loaded again."""
 
@@ -171,6 +173,7 @@ def pack(  # noqa: PLR0913 - the whole description of a package, by name
         _check_served(trained, model, rows, task, tolerance)
     files |= {
         package.SAMPLE: _sample(predictor, rows, sample_rows),
+        package.BASELINE: baseline(seen, manifest),
         package.REQUIREMENTS: ("\n".join(_needed(manifest, stored)) + "\n").encode(),
         package.MANIFEST: manifest.to_json(),
     }
@@ -327,6 +330,32 @@ def _sample(predictor: Predictor, rows: pd.DataFrame, wanted: int) -> bytes:
     except ServingError as error:
         raise PackRefused(f"the model cannot answer its sample: {error}") from error
     return orjson.dumps({"request": request, **orjson.loads(answer)}, option=orjson.OPT_INDENT_2) + b"\n"
+
+
+def baseline(seen: pd.DataFrame, manifest: Manifest) -> bytes:
+    """What predictions are explained against: one typical row, and a few rows of the training data.
+
+    The typical row has each number's lower median and each text's most frequent value, the first in order
+    when several are; missing values count only where nothing else is there.
+    """
+    places = np.unique(np.linspace(0, len(seen) - 1, min(BASELINE_ROWS, len(seen))).round().astype(int))
+    rows = [_record(row, manifest) for _, row in seen.iloc[places].iterrows()]
+    typical = pd.Series(
+        {item.name: _typical(seen[item.name], item.type) for item in manifest.inputs}, dtype=object
+    )
+    content = {"typical": _record(typical, manifest), "rows": rows}
+    return orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n"
+
+
+def _typical(column: pd.Series[Any], kind: Kind) -> float | str | None:
+    there = column[~_missing(column)]
+    if there.empty:
+        return None
+    if kind == "string":
+        counts = there.astype(str).value_counts()
+        return str(min(counts[counts == counts.max()].index))
+    ordered = np.sort(there.to_numpy(np.float64))
+    return float(ordered[(len(ordered) - 1) // 2])
 
 
 def _record(row: pd.Series[Any], manifest: Manifest) -> dict[str, float | str | None]:

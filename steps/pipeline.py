@@ -111,6 +111,7 @@ def _gather(source: Path | str, root: Path, number: int, name: str) -> Stage:
 def _describe(root: Path, listed: Sequence[Stage], model: str, sample: bytes | None) -> tuple[Manifest, bool]:
     """Add what every package has: manifest, sample and requirements."""
     manifests = [_manifest(root, stage) for stage in listed]
+    needed = _dependencies([(stage.name, one) for stage, one in zip(listed, manifests, strict=True) if one])
     request = _request(root / listed[0].folder if listed[0].folder else None, sample)
     answer = _tried(root, request)
     rows = answer.get("predictions") if isinstance(answer, dict) else None
@@ -125,9 +126,7 @@ def _describe(root: Path, listed: Sequence[Stage], model: str, sample: bytes | N
         classes=classes,
         inputs=manifests[0].inputs if manifests[0] else _inputs(request["instances"]),
         parity=ParityRecord(0, None, passed=False, reason=_REASON),
-        dependencies=_dependencies(
-            [(stage.name, one) for stage, one in zip(listed, manifests, strict=True) if one]
-        ),
+        dependencies=needed,
         provenance=tuple(sorted(_provenance(root, listed).items())),
         allow_pickle=any(one.allow_pickle for one in manifests if one),
     )

@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the platform running.")] = False,
     slow: Annotated[bool, typer.Option("--slow", help="Explain each stage and wait for Enter.")] = False,
+    target: Annotated[str, typer.Option("--target", help="local or docker.")] = "local",
     as_json: Json = False,
 ) -> None:
     """Run the main job end to end on real flights; exit code 1 when a claim of its table does not hold."""
@@ -30,6 +31,7 @@ def demo(
 
     console = Console(stderr=as_json, highlight=False)
     began = time.monotonic()
+    os.environ["SEAWAY_TARGET"] = target
     platform = Platform(home())
     os.environ["SEAWAY_HOME"] = str(platform.settings.home)
     tell = _teller(console, began)

@@ -28,9 +28,7 @@ def start(
     endpoint: Endpoint,
     version: Annotated[str, typer.Argument(help="An approved version, for example 3.")],
     share: Annotated[str, typer.Option("--share", help="Percent of the live traffic.")] = "100%",
-    duration: Annotated[
-        str, typer.Option("--for", help="When it ends by itself; at most 30 days.")
-    ] = "7d",
+    duration: Annotated[str, typer.Option("--for", help="When it ends by itself; at most 30 days.")] = "7d",
     model: Annotated[str, typer.Option("--model", help="Another model than the stable one's.")] = "",
     as_json: Json = False,
 ) -> None:

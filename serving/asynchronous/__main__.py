@@ -53,14 +53,13 @@ def main(arguments: list[str] | None = None) -> int:
         log.error("%s", error)  # noqa: TRY400 - the message says it all
         return 1
     try:
-        asyncio.run(_serve(options, backlog))
+        return asyncio.run(_serve(options, backlog))
     finally:
         backlog.close()
-    return 0
 
 
-async def _serve(options: argparse.Namespace, backlog: Backlog) -> None:
-    """Wire everything, run until a signal comes, then end in order."""
+async def _serve(options: argparse.Namespace, backlog: Backlog) -> int:
+    """Wire everything, run until a signal comes, then end in order; returns the exit code."""
     from aiohttp import web
 
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
@@ -91,10 +90,14 @@ async def _serve(options: argparse.Namespace, backlog: Backlog) -> None:
         await runner.cleanup()
         for task in (*loops, waiting):
             task.cancel()
-        await asyncio.gather(*loops, waiting, return_exceptions=True)
+        ends = await asyncio.gather(*loops, waiting, return_exceptions=True)
         await dispatch.stop(GRACE)
         await relay.close()
         stores.close()
+    for error in ends:
+        if isinstance(error, Exception):
+            log.error("the service ends because of a fault", exc_info=error)
+    return 0 if asked.is_set() else 1
 
 
 def _store(text: str) -> tuple[str, Path]:

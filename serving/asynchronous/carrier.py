@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from serving.asynchronous import notices
 from serving.asynchronous.backlog import Backlog, Entry, Outcome
 from serving.asynchronous.configuration import ERROR, Configuration
 from serving.asynchronous.errors import InputRefused, Interrupted, NoCapacity, OutputRefused
@@ -192,7 +193,8 @@ class Carrier:
                 await asyncio.sleep(pause)
         self._metrics.took(entry.request.endpoint, "ResponseUploadLatency", time.perf_counter() - began)
         await asyncio.to_thread(self._sweep, entry, configuration)
-        await self._saved(self._backlog.published, entry.request.id)
+        ended = self._backlog.published if notices.topic(outcome, configuration) else self._backlog.told
+        await self._saved(ended, entry.request.id)
 
     def _put(self, entry: Entry, outcome: Outcome, configuration: Configuration | None) -> None:
         if not outcome.staged:

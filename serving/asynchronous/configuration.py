@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ SUCCESS, ERROR = "SUCCESS_NOTIFICATION_TOPIC", "ERROR_NOTIFICATION_TOPIC"
 """Values of `include_inference_response_in`."""
 CONCURRENCY = 4
 """Requests in process at once where the file does not say."""
+
+log = logging.getLogger("serving")
 
 _S3 = re.compile(r"s3://[a-z0-9][a-z0-9._-]{0,62}(/[^\x00-\x1f]*)?")
 _TOPIC = re.compile(
@@ -132,6 +135,8 @@ class Configurations:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._read: dict[str, tuple[tuple[int, ...], Configuration]] = {}
+        self._good: dict[str, Configuration] = {}
+        self._said: dict[str, str] = {}
 
     def find(self, endpoint: str) -> Configuration | None:
         """The endpoint's settings as they are now; None when it has none.
@@ -152,6 +157,19 @@ class Configurations:
         except OSError as error:
             raise ConfigurationInvalid(f"{path.name} cannot be read: {error.strerror}") from error
         return known[1]
+
+    def last(self, endpoint: str) -> Configuration | None:
+        """The newest settings that can be followed: a request outlives the file it was taken under."""
+        try:
+            found = self.find(endpoint)
+        except ConfigurationInvalid as error:
+            found = None
+            if self._said.get(endpoint) != str(error):  # once for each mistake, not at each look
+                log.error("%s; what was known before stays in force", error)  # noqa: TRY400 - said
+                self._said[endpoint] = str(error)
+        if found is not None:
+            self._good[endpoint] = found
+        return self._good.get(endpoint)
 
     def names(self) -> list[str]:
         """Endpoints that have a file."""

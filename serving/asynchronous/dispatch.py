@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 
 from serving.asynchronous.backlog import Backlog, Entry
 from serving.asynchronous.carrier import Carrier, Saved
-from serving.asynchronous.configuration import CONCURRENCY, Configuration, Configurations
-from serving.asynchronous.errors import ConfigurationInvalid
+from serving.asynchronous.configuration import CONCURRENCY, Configurations
 from serving.asynchronous.teller import until
 
 TICK = 0.5
@@ -107,7 +106,7 @@ class Dispatch:
 
     async def _fill(self) -> None:
         for endpoint, lane in list(self._lanes.items()):
-            configuration = self._configuration(endpoint)
+            configuration = self._configurations.last(endpoint)
             most = configuration.max_concurrent_invocations if configuration else CONCURRENCY
             free = most - len(lane.tasks)
             if free <= 0 or asyncio.get_running_loop().time() < lane.paused_until:
@@ -128,7 +127,7 @@ class Dispatch:
         current: Entry | None = entry
         while current is not None:
             try:
-                met = await self._carrier.carry(current, self._configuration(entry.request.endpoint))
+                met = await self._carrier.carry(current, self._configurations.last(entry.request.endpoint))
             except Exception:
                 log.exception("request %s is tried again after a fault of this program", entry.request.id)
                 current = await self._recovered(entry.request.id)
@@ -156,10 +155,3 @@ class Dispatch:
         elif now >= lane.paused_until:
             lane.paused_until = now + min(FIRST_PAUSE * 2.0 ** min(lane.refusals, 16), LONGEST_PAUSE)
             lane.refusals += 1
-
-    def _configuration(self, endpoint: str) -> Configuration | None:
-        try:
-            return self._configurations.find(endpoint)
-        except ConfigurationInvalid as error:
-            log.error("%s", error)  # noqa: TRY400 - the message says it all
-            return None

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from serving.asynchronous.backlog import Entry
+from serving.asynchronous.backlog import Entry, Outcome
 from serving.asynchronous.configuration import Configuration
 
 SECONDS = 10.0
@@ -64,11 +64,11 @@ def message(entry: Entry, region: str) -> dict[str, Any]:
     }
 
 
-def topic(entry: Entry, configuration: Configuration | None) -> str:
+def topic(outcome: Outcome | None, configuration: Configuration | None) -> str:
     """Who is to be told of an outcome; empty for nobody."""
-    if configuration is None or entry.outcome is None:
+    if configuration is None or outcome is None:
         return ""
-    return configuration.success_topic if entry.outcome.completed else configuration.error_topic
+    return configuration.success_topic if outcome.completed else configuration.error_topic
 
 
 def region(address: str, environ: Mapping[str, str]) -> str:

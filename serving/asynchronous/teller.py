@@ -10,8 +10,7 @@ from collections.abc import Callable
 from serving.asynchronous import notices
 from serving.asynchronous.backlog import Backlog, Entry
 from serving.asynchronous.carrier import Saved
-from serving.asynchronous.configuration import Configuration, Configurations
-from serving.asynchronous.errors import ConfigurationInvalid
+from serving.asynchronous.configuration import Configurations
 from serving.asynchronous.metrics import Metrics
 from serving.asynchronous.notices import NotTold
 
@@ -66,8 +65,8 @@ class Teller:
 
     async def tell(self, entry: Entry) -> None:
         """Send one message, and note whether it arrived."""
-        configuration = self._configuration(entry.request.endpoint)
-        address = notices.topic(entry, configuration)
+        configuration = self._configurations.last(entry.request.endpoint)
+        address = notices.topic(entry.outcome, configuration)
         if address and configuration is not None:
             try:
                 content = notices.message(entry, notices.region(address, os.environ))
@@ -84,7 +83,7 @@ class Teller:
     async def _introduce(self) -> None:
         """Send the test message of endpoints whose settings are new."""
         for endpoint in self._configurations.names():
-            configuration = self._configuration(endpoint)
+            configuration = self._configurations.last(endpoint)
             if configuration is None or not configuration.topics:
                 continue
             if not await self._saved(self._backlog.announce, endpoint, configuration.digest):
@@ -95,13 +94,6 @@ class Teller:
                 except NotTold as error:
                     self._metrics.count(endpoint, "NotificationFailures")
                     log.error("the test message of endpoint %s did not arrive: %s", endpoint, error)  # noqa: TRY400
-
-    def _configuration(self, endpoint: str) -> Configuration | None:
-        try:
-            return self._configurations.find(endpoint)
-        except ConfigurationInvalid as error:
-            log.error("%s", error)  # noqa: TRY400 - the message says it all
-            return None
 
 
 async def until(event: asyncio.Event, seconds: float) -> None:

@@ -78,8 +78,19 @@ class Activator:
         self._labels = {label: environ[name] for label, name in names if environ.get(name)}
         self.in_flight = 0
         """Requests begun and not yet handed to the network."""
-        self.draining = False
-        """Set when the server ends; answers then close their connections."""
+        self._draining = False
+
+    @property
+    def draining(self) -> bool:
+        """Set when the server ends, by whoever heard the signal; answers then close their connections."""
+        return self._draining
+
+    @draining.setter
+    def draining(self, value: bool) -> None:
+        if value and not self._draining:
+            self._draining = True
+            self.servers.close()
+            asyncio.get_running_loop().call_later(CUT_SECONDS, self.servers.cut_off)
 
     # ---- Granian ------------------------------------------------------------------------------------------
 
@@ -88,10 +99,7 @@ class Activator:
         loop.call_soon(self.servers.begin)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Granian takes no more connections."""
-        self.draining = True
-        loop.call_soon(self.servers.close)
-        loop.call_later(CUT_SECONDS, self.servers.cut_off)
+        """Granian takes no more connections; without a request in flight nobody else closes ours."""
         if not self.in_flight:
             self._ending = loop.create_task(self.servers.disconnect())
 
@@ -134,7 +142,7 @@ class Activator:
         body = await self._body(headers.get("content-length"), protocol)
         counted = scope.method == "POST"
         if counted:
-            self._count_arrival()
+            self._count_provisioned()
         model_seconds: list[float] = []
         try:
             if body is None:
@@ -142,7 +150,6 @@ class Activator:
             answer = await self._answer(scope.method, scope.path, headers, body, model_seconds)
         except Throttled as error:
             metrics.counters.Throttles += 1
-            metrics.counters.Invocations -= counted
             lines = (("x-amzn-errortype", "ThrottlingException"), (THROTTLED, "1"))
             return Answer(error.status, orjson.dumps({"message": str(error)}), JSON, lines)
         except ServingError as error:
@@ -152,14 +159,12 @@ class Activator:
             metrics.answered(answer.status, loop.time() - came, sum(model_seconds) if model_seconds else None)
         return answer
 
-    def _count_arrival(self) -> None:
+    def _count_provisioned(self) -> None:
+        """Note whether the request finds provisioned capacity; refused ones are counted elsewhere."""
         counters, kept = self._metrics.counters, self._asked.provisioned_concurrency
-        counters.Invocations += 1
-        if not kept:
-            return
         if self.servers.in_flight < kept:
             counters.ServerlessProvisionedConcurrencyInvocations += 1
-        elif self.servers.in_flight < self._asked.max_concurrency:
+        elif kept and self.servers.in_flight < self._asked.max_concurrency:
             counters.ServerlessProvisionedConcurrencySpilloverInvocations += 1
 
     async def _answer(
@@ -211,6 +216,9 @@ class Activator:
             )
         except Broken as error:
             raise await self._cause(lease.process, error) from error
+        if reply.status >= 500 and lease.process.was_over_memory():
+            lease.process.kill_for_memory()
+            raise self._too_much_memory()
         lease.usable = reply.status != 504  # past its time limit the model still computes
         kept = tuple((name, value) for name, value in reply.headers if name not in _NOT_ANSWERED)
         return Answer(reply.status, content, "", kept)
@@ -237,13 +245,18 @@ class Activator:
                 await process.end.wait()
         except TimeoutError:
             return error
+        if self.servers.cut:
+            return Lost("the endpoint's server was stopped before the model had answered; ask again")
         if process.over_memory:
-            limit = self._asked.memory_size_in_mb
-            return Lost(
-                f"the model needed more than {limit} MB of memory and was ended; send less at a time, "
-                "or raise memory_size_in_mb"
-            )
+            return self._too_much_memory()
         return Lost(f"the model server ended with code {process.code} while it answered; its log may say why")
+
+    def _too_much_memory(self) -> Lost:
+        limit = self._asked.memory_size_in_mb
+        return Lost(
+            f"the model needed more than {limit} MB of memory and was ended; send less at a time, "
+            "or raise memory_size_in_mb"
+        )
 
     async def _body(self, length: str | None, protocol: Any) -> bytes | None:
         """The body, or None when it is longer than the limit; what is too long is read and thrown away."""

@@ -7,20 +7,20 @@ activator does, however that ends, and the kernel refuses it private memory beyo
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
 
 
-def main(arguments: list[str]) -> int:
-    """Confine this process, then serve; returns the exit code."""
+def main(arguments: list[str]) -> None:
+    """Confine this process, then serve; ends the process."""
     parent, limit, *rest = arguments
     _die_with(int(parent))
     _limit_memory(int(limit))
-    from serving.__main__ import main as serve
-
-    return serve(rest)
+    sys.argv[1:] = rest
+    runpy.run_module("serving", run_name="__main__")
 
 
 def _die_with(parent: int) -> None:
@@ -43,4 +43,4 @@ def _limit_memory(limit: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

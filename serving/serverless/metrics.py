@@ -11,7 +11,7 @@ class Counters:
     """What happened since the start; durations in microseconds."""
 
     Invocations: int = 0
-    """Requests, refused ones left out."""
+    """Requests that were answered, refused ones left out."""
     Invocation4XXErrors: int = 0
     """Answers with a 4xx status, refusals left out."""
     Invocation5XXErrors: int = 0
@@ -87,7 +87,8 @@ class Metrics:
     """The rest of the time between a request and its answer, cold starts included."""
 
     def answered(self, status: int, seconds: float, model_seconds: float | None) -> None:
-        """Count an answer; `model_seconds` is None when no model server gave it."""
+        """Count a request that was not refused; `model_seconds` is None when no model server gave it."""
+        self.counters.Invocations += 1
         self.counters.Invocation4XXErrors += 400 <= status < 500
         self.counters.Invocation5XXErrors += status >= 500
         if model_seconds is not None:

@@ -108,11 +108,25 @@ class Process:
                 used = int(file.read().split()[1]) * _PAGE
         except (OSError, IndexError):  # it ends just now
             return 0
-        if used > self._memory and not self.over_memory:
-            self.over_memory = True
-            log.error("model server %d uses %d bytes, more than %d; killed", self.pid, used, self._memory)
-            self.kill()
+        if used > self._memory:
+            self.kill_for_memory()
         return used
+
+    def kill_for_memory(self) -> None:
+        """Kill it because it needs more memory than it may have."""
+        if not self.over_memory:
+            self.over_memory = True
+            log.error("model server %d needs more than %d bytes of memory; killed", self.pid, self._memory)
+            self.kill()
+
+    def was_over_memory(self) -> bool:
+        """Whether it had more in memory than it may, if only for a moment."""
+        try:
+            lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        except OSError:  # it ends just now
+            return False
+        peak = next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
+        return peak * 1024 > self._memory
 
     def terminate(self) -> None:
         """Ask it to end, and kill it when it does not."""

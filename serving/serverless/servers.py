@@ -69,7 +69,8 @@ class Servers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._watched = False
-        self._cut = False
+        self.cut = False
+        """Whether requests that are left were given up."""
 
     @property
     def in_flight(self) -> int:
@@ -108,7 +109,7 @@ class Servers:
         self._act(told(lease.server, _now()))
 
     async def _lease(self) -> Lease:
-        if self._cut:
+        if self.cut:
             raise NotStarted("the server ends; ask again")
         request = next(self._numbers)
         future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
@@ -141,7 +142,7 @@ class Servers:
 
     def cut_off(self) -> None:
         """Give up the requests that are left."""
-        self._cut = True
+        self.cut = True
         for future in list(self._requests.values()):
             if not future.done():
                 future.set_exception(NotStarted("the server ends before a model server was ready; ask again"))
@@ -240,7 +241,7 @@ class Servers:
             self._timer.cancel()
         due = self._pool.next_look()
         self._timer = None
-        if due is not None and not self._cut:
+        if due is not None and not self.cut:
             self._timer = asyncio.get_running_loop().call_at(due, self._look)
 
     def _look(self) -> None:

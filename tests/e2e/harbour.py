@@ -67,7 +67,7 @@ class Harbour:
         deadline="5m",
         policy=None,
         sticky="",
-        capture=None,
+        **serving,
     ):
         """Write a variant of the project file and return its path.
 
@@ -100,7 +100,7 @@ class Harbour:
                 "instance_count": 2,
                 "approval": approval,
                 "sticky": sticky,
-                **({"capture": capture} if capture else {}),
+                **serving,
                 "rollout": {
                     "strategy": [{"type": "canary", "weights": ["20%", "50%"], "bake": bake}],
                     "termination_wait": "1s",

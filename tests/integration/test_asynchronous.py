@@ -98,6 +98,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.fixture
 def container() -> Iterator[Container]:
     with Container() as running:
@@ -189,9 +194,8 @@ def test_a_failure_leaves_one_object_and_one_message(service, client, container,
     assert not list(service.objects.glob("**/.*"))
 
 
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
+def test_what_the_api_does_not_allow_is_a_validation_error(client):
+    for call, words in (
         ({"Body": b"x", "InputLocation": "s3://local/x"}, "either InputLocation or Body"),
         ({}, "either InputLocation or Body"),
         ({"Body": b"x" * 128_001}, "128000 bytes"),
@@ -200,15 +204,13 @@ def test_a_failure_leaves_one_object_and_one_message(service, client, container,
         ({"Body": b"x", "Filename": "a.b.c"}, "one dot"),
         ({"Body": b"x", "EndpointName": "other"}, "no asynchronous configuration"),
         ({"Body": b"x", "EndpointName": "bad/name"}, "endpoint name"),
-    ],
-)
-def test_what_the_api_does_not_allow_is_a_validation_error(client, call, words):
-    with pytest.raises(ClientError) as caught:
-        client.invoke_endpoint_async(**{"EndpointName": "late", **call})
-    error = caught.value.response
-    assert error["ResponseMetadata"]["HTTPStatusCode"] == 400
-    assert error["Error"]["Code"] == "ValidationError"
-    assert words in error["Error"]["Message"]
+    ):
+        with pytest.raises(ClientError) as caught:
+            client.invoke_endpoint_async(**{"EndpointName": "late", **call})
+        error = caught.value.response
+        assert error["ResponseMetadata"]["HTTPStatusCode"] == 400
+        assert error["Error"]["Code"] == "ValidationError"
+        assert words in error["Error"]["Message"]
 
 
 def test_inputs_that_cannot_be_had_fail(service, client):
@@ -258,7 +260,9 @@ def test_messages_are_sagemakers(service, client, container):
     test = {"eventVersion": "1.0", "eventSource": "aws:sagemaker", "eventName": "TestNotification"}
     until(lambda: container.messages == [test], SECONDS)
     container.refusals["/hook"] = 1
-    said = client.invoke_endpoint_async(EndpointName="late", Body=b"7", ContentType="text/csv", InferenceId="i")
+    said = client.invoke_endpoint_async(
+        EndpointName="late", Body=b"7", ContentType="text/csv", InferenceId="i"
+    )
     told = until(lambda: container.messages[1:], SECONDS)[0]
     assert told.pop("eventTime") >= told.pop("receivedTime")
     assert told == {
@@ -335,6 +339,87 @@ def test_a_second_process_on_the_queue_is_refused(service):
     )
     assert second.returncode == 1
     assert "end it first" in second.stderr
+
+
+@pytest.fixture
+def aws(tmp_path: Path) -> Iterator[str]:
+    """moto's server as its own process; yields its address."""
+    port = free_port()
+    with (tmp_path / "moto").open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=out, stderr=out
+        )
+        try:
+            until(lambda: listens(port), SECONDS)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def test_s3_and_sns(service, client, container, aws):
+    with contextlib.ExitStack() as open_clients:
+        s3, sns, sqs = (local(kind, aws, open_clients) for kind in ("s3", "sns", "sqs"))
+        s3.create_bucket(Bucket="objects")
+        topic = sns.create_topic(Name="ends")["TopicArn"]
+        queue = sqs.create_queue(QueueName="ends")["QueueUrl"]
+        where = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"][
+            "QueueArn"
+        ]
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=where)
+        service.configure(
+            "cloud",
+            output_path="s3://objects/answers",
+            failure_path="s3://objects/failures",
+            success_topic=topic,
+            error_topic=topic,
+            s3_endpoint_url=aws,
+            sns_endpoint_url=aws,
+        )
+        said = {}
+        for name, content in (("short", b"1,2"), ("long", b"size 20000000"), ("bad", b"fail")):
+            s3.put_object(Bucket="objects", Key=f"in/{name}", Body=content)
+            said[name] = client.invoke_endpoint_async(
+                EndpointName="cloud", InputLocation=f"s3://objects/in/{name}", InferenceId=name
+            )
+        gone = {"EndpointName": "cloud", "InputLocation": "s3://objects/none", "InferenceId": "gone"}
+        said["gone"] = client.invoke_endpoint_async(**gone)
+        told: dict[str, dict] = {}
+        until(lambda: read_queue(sqs, queue, told) >= set(said), SECONDS)
+        states = {name: told[name]["invocationStatus"] for name in said}
+        assert states == {"short": "Completed", "long": "Completed", "bad": "Failed", "gone": "Failed"}
+        keys = {one["Key"] for one in s3.list_objects_v2(Bucket="objects")["Contents"]}
+        for name, state in states.items():
+            for key in ("OutputLocation", "FailureLocation"):
+                wanted = (state == "Completed") == (key == "OutputLocation")
+                assert (said[name][key].removeprefix("s3://objects/") in keys) == wanted
+        key = said["long"]["OutputLocation"].removeprefix("s3://objects/")
+        assert s3.head_object(Bucket="objects", Key=key)["ContentLength"] == 20_000_000
+        key = said["short"]["OutputLocation"].removeprefix("s3://objects/")
+        assert s3.head_object(Bucket="objects", Key=key)["ContentType"] == "text/csv"
+        assert not list((service.home / "spool").iterdir())
+
+
+def test_an_answer_that_no_bucket_takes_is_a_failure(service, client, aws):
+    service.configure("cloud", output_path="s3://nowhere/answers", s3_endpoint_url=aws)
+    said = client.invoke_endpoint_async(EndpointName="cloud", Body=b"x")
+    failure = service.file(said["FailureLocation"])
+    until(failure.exists, SECONDS)
+    assert b"NoSuchBucket" in failure.read_bytes()
+    assert service.backlog("cloud")["ResponseUploadFailures"] == 1
+
+
+def local(kind: str, url: str, clients: contextlib.ExitStack):
+    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": "us-east-1"}
+    return clients.enter_context(contextlib.closing(boto3.client(kind, endpoint_url=url, **keys)))
+
+
+def read_queue(sqs, queue: str, told: dict[str, dict]) -> set[str]:
+    """What arrived, by inference id."""
+    for one in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+        content = json.loads(json.loads(one["Body"])["Message"])
+        told[content.get("inferenceId", "test")] = content
+    return set(told)
 
 
 @pytest.mark.slow

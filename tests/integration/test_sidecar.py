@@ -24,7 +24,7 @@ from botocore.exceptions import EventStreamError
 
 from serving import eventstream
 from serving.capture import body, read_captures
-from serving.sidecar import STREAM
+from serving.contract import RESPONSE_STREAM as STREAM
 from tests.processes import until
 
 pytestmark = pytest.mark.integration

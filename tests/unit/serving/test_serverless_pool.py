@@ -137,7 +137,7 @@ class Requests(RuleBasedStateMachine):
         self.pool = Pool(most, self.kept, idle)
         self.do(self.pool.look(0))
 
-    def do(self, actions) -> None:
+    def do(self, actions, spoiled: int | None = None) -> None:
         for action in actions:
             match action:
                 case Assign(request, server):
@@ -147,10 +147,9 @@ class Requests(RuleBasedStateMachine):
                 case Refuse(request) | Fail(request):
                     self.open.remove(request)
                 case End(server):
-                    lost = self.at.pop(server, None)
-                    self.open.discard(lost)
+                    assert server not in self.at
                     usable = [one for one in self.pool.servers if one.phase is not Phase.ENDING]
-                    assert len(usable) >= self.kept or lost or self.crashed
+                    assert len(usable) >= self.kept or server == spoiled
 
     def one(self, data, *wanted: Phase) -> int:
         return data.draw(st.sampled_from([one.id for one in self.pool.servers if one.phase in wanted]))
@@ -181,8 +180,11 @@ class Requests(RuleBasedStateMachine):
     def answered(self, data, usable: bool) -> None:
         server = data.draw(st.sampled_from(sorted(self.at)))
         self.open.remove(self.at.pop(server))
-        self.do((self.pool.done if usable else self.pool.spoiled)(server, self.now))
         self.crashed |= not usable
+        if usable:
+            self.do(self.pool.done(server, self.now))
+        else:
+            self.do(self.pool.spoiled(server, self.now), spoiled=server)
 
     @precondition(lambda self: self.pool.servers)
     @rule(data=st.data())

@@ -1,0 +1,90 @@
+"""How an endpoint serves, in the project file: capture, serverless, asynchronous calls."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from configs.quantity import Duration, Percent
+from configs.section import Section, Variable
+
+Bucket = Annotated[str, StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9._-]*(/.*)?$", max_length=512)]
+"""A place in S3; the bucket `local` is the folder `objects` in Seaway's home."""
+Topic = Annotated[str, StringConstraints(pattern=r"^(|arn:aws[^:]*:sns:.+|https?://.+|env:[A-Za-z_]\w*)$")]
+"""Who is told: an SNS topic, a webhook, or `env:NAME` of a variable with an Apprise address."""
+
+
+class Capture(Section):
+    """Requests and answers that are kept, in SageMaker's layout, for replay and monitoring."""
+
+    sampling: Percent = 100
+    """Share of the requests; requests and answers of one event are kept or left out together."""
+    mode: Literal["Input", "Output", "InputAndOutput"] = "InputAndOutput"
+    """What is kept."""
+    destination: str = ""
+    """A folder or `s3://bucket/prefix`; `captures` in Seaway's home when empty."""
+    csv_content_types: tuple[str, ...] = ("text/csv",)
+    """Media types kept as text with encoding CSV."""
+    json_content_types: tuple[str, ...] = ("application/json",)
+    """Media types kept as text with encoding JSON; all others become BASE64."""
+    max_disk: Percent = 90
+    """Use of the disk above which captures are dropped; requests never are."""
+    encryption_key: Variable | None = None
+    """Variable `env:NAME` with 32 bytes in base64: captures are encrypted at rest with AES-GCM."""
+    kms_key_id: str = ""
+    """KMS key for encryption by S3."""
+
+
+class Container(Section):
+    """How model servers run when the target is Docker."""
+
+    image: str = ""
+    """An image that follows SageMaker's container contract; Seaway's own serving image when empty."""
+    memory_size_in_mb: int = Field(default=0, ge=0, le=1024 * 1024)
+    """Most memory of one container; 0 for the target's limit."""
+    cpus: float = Field(default=0, ge=0, le=1024)
+    """Most processors of one container; 0 for the target's limit."""
+    profile: Literal["least", "root-compat"] = "least"
+    """What it may do: nothing, or the four capabilities that images need which insist on root."""
+
+
+class Serverless(Section):
+    """Model servers only while there are requests. The first request after a pause waits for a start."""
+
+    memory_size_in_mb: int = Field(ge=128, le=1024 * 1024)
+    """Memory of one model server; one that needs more is ended."""
+    max_concurrency: int = Field(ge=1, le=200)
+    """Requests answered at a time, each by a model server of its own; more are refused with 429."""
+    provisioned_concurrency: int = Field(default=0, ge=0, le=200)
+    """Model servers that always run."""
+    idle: Duration = timedelta(minutes=5)
+    """Time without a request after which a model server ends."""
+
+    @model_validator(mode="after")
+    def _provisioned_fits(self) -> Self:
+        if self.provisioned_concurrency > self.max_concurrency:
+            raise ValueError("provisioned_concurrency must not exceed max_concurrency")
+        return self
+
+
+class Asynchronous(Section):
+    """Calls that are queued on disk and answered into an object store."""
+
+    output_path: Bucket
+    """Where answers go; `s3://local/...` is a folder in Seaway's home."""
+    failure_path: Bucket | None = None
+    """Where failures go; without it they leave no object."""
+    max_concurrent_invocations: int = Field(default=4, ge=1, le=1000)
+    """Calls sent to the endpoint at a time."""
+    success_topic: Topic = ""
+    """Who is told of answers."""
+    error_topic: Topic = ""
+    """Who is told of failures."""
+    include_inference_response_in: tuple[
+        Literal["SUCCESS_NOTIFICATION_TOPIC", "ERROR_NOTIFICATION_TOPIC"], ...
+    ] = ()
+    """Messages that carry answers of up to 128 KB."""
+    max_payload: Annotated[int, Field(ge=1, le=1024)] = 1024
+    """Longest request in MiB that the model servers take."""

@@ -1,0 +1,72 @@
+"""From an approved version and its project file to what the model servers are told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from configs.hosting import Capture
+from configs.project import Production
+from deploy.release import Container, Release
+from flows.dossier import Dossier
+
+Environment = tuple[tuple[str, str], ...]
+"""Variables of model servers."""
+
+
+def release(dossier: Dossier, instance_count: int = 1, environment: Environment = ()) -> Release:
+    """The release of an approved version."""
+    version, box = dossier.version, dossier.project.container
+    return Release(
+        version.model,
+        version.version,
+        dossier.approval.digest,
+        instance_count,
+        environment,
+        Container(box.image, box.memory_size_in_mb * 1024 * 1024, box.cpus, box.profile),
+        dossier.project.target or "",
+    )
+
+
+def instance_environment(production: Production, home: Path) -> Environment:
+    """What the model servers of production are told. Keys stay in variables of the platform's environment."""
+    told: list[tuple[str, str]] = []
+    if production.capture:
+        told.append(("SEAWAY_CAPTURE", json.dumps(_capture(production.capture, home))))
+    if serverless := production.serverless:
+        asked = serverless.model_dump(exclude={"idle"}) | {"idle_seconds": serverless.idle.total_seconds()}
+        if production.asynchronous:
+            most = production.asynchronous.max_payload
+            asked |= {"invocation_seconds": 3600, "max_request_mb": most, "max_response_mb": most}
+        told.append(("SEAWAY_SERVERLESS", json.dumps(asked)))
+    if production.asynchronous:
+        told.append(("SAGEMAKER_MAX_PAYLOAD_IN_MB", str(production.asynchronous.max_payload)))
+        told.append(("SAGEMAKER_MODEL_SERVER_TIMEOUT", "3600"))
+    return tuple(told)
+
+
+def _capture(capture: Capture, home: Path) -> dict[str, Any]:
+    return {
+        "destination": capture.destination or str(home / "captures"),
+        "sampling": capture.sampling,
+        "modes": [capture.mode],
+        "csv_content_types": list(capture.csv_content_types),
+        "json_content_types": list(capture.json_content_types),
+        "max_disk_percent": capture.max_disk,
+        **({"key_variable": capture.encryption_key.removeprefix("env:")} if capture.encryption_key else {}),
+        **({"kms_key_id": capture.kms_key_id} if capture.kms_key_id else {}),
+    }
+
+
+def offer_asynchronous(production: Production, home: Path) -> None:
+    """Tell the asynchronous service what the endpoint takes; it looks when the file changes."""
+    file = home / "async" / f"{production.endpoint}.json"
+    if production.asynchronous is None:
+        file.unlink(missing_ok=True)
+        return
+    asked = production.asynchronous.model_dump(exclude={"max_payload"}, exclude_none=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps(asked))
+    new.replace(file)

@@ -1,0 +1,130 @@
+"""Capture, replay, asynchronous calls, streams, serverless and Open Inference requests on one real platform."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import boto3
+import pytest
+
+from deploy.rollout import Phase
+from tests.e2e.harbour import live
+from tests.e2e.stack import until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def seaway(stack, *words):
+    done = subprocess.run(
+        [sys.executable, "-m", "seaway.cli", *words],
+        env={**os.environ, "SEAWAY_HOME": str(stack.home), "COLUMNS": "150"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def runtime(stack):
+    return boto3.client(
+        "sagemaker-runtime",
+        endpoint_url=stack.wiring.settings.url("gateway"),
+        region_name="eu-west-1",
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+    )
+
+
+def test_capture_replay_and_asynchronous_calls(stack, harbour):
+    endpoint = harbour.model
+    output = "s3://local/answers"
+    version, _ = stack.build(
+        harbour.write("v1", capture={}, asynchronous={"output_path": output, "failure_path": output})
+    )
+    rollout = stack.deploy(version)
+    assert rollout.state.phase is Phase.PROMOTED, rollout.state.reason
+    client = runtime(stack)
+
+    for record in live(25):
+        client.invoke_endpoint(
+            EndpointName=endpoint, Body=json.dumps([record]), ContentType="application/json"
+        )
+    folder = stack.home / "captures" / endpoint / "v1"
+
+    def replayed():
+        done = seaway(stack, "replay", "--endpoint", endpoint, "--candidate", "1", "--from", "1h", "--json")
+        found = json.loads(done.stdout) if done.stdout.strip().startswith("{") else None
+        return found if found and found["comparison"]["pairs"] >= 25 else None
+
+    until(lambda: sum(len(f.read_text().splitlines()) for f in folder.rglob("*.jsonl")) >= 25, 90, "captures")
+    report = until(replayed, 120, "a replay")
+    assert report["comparison"]["changed"] == 0
+
+    body = json.dumps({"instances": live(3)})
+    until(lambda: (stack.home / "async" / f"{endpoint}.json").exists(), 20, "the asynchronous settings")
+    answer = client.invoke_endpoint_async(EndpointName=endpoint, Body=body, ContentType="application/json")
+    assert answer["OutputLocation"].startswith(output)
+    file = stack.home / "objects" / answer["OutputLocation"].removeprefix("s3://local/")
+    until(file.exists, 30, "the output")
+    assert len(json.loads(file.read_text())["predictions"]) == 3
+    (stack.home / "objects" / "input.json").write_text('{"instances": "none"}')
+    failing = client.invoke_endpoint_async(
+        EndpointName=endpoint, InputLocation="s3://local/input.json", ContentType="application/json"
+    )
+    lost = stack.home / "objects" / failing["FailureLocation"].removeprefix("s3://local/")
+    until(lost.exists, 30, "the failure")
+
+    infer = {
+        "inputs": [
+            {"name": "draught", "datatype": "FP64", "shape": [1], "data": [9.5]},
+            {"name": "wind", "datatype": "FP64", "shape": [1], "data": [12.0]},
+            {"name": "cargo", "datatype": "BYTES", "shape": [1], "data": ["ore"]},
+        ]
+    }
+    url = f"{stack.wiring.settings.url('gateway')}/v2/models/{endpoint}"
+    outputs = {one["name"] for one in stack.http.post(f"{url}/infer", json=infer).json()["outputs"]}
+    assert {"predicted_label", "score"} <= outputs
+    assert stack.http.get(f"{url}/ready").status_code == 200
+
+    parts = client.invoke_endpoint_with_response_stream(
+        EndpointName=endpoint, Body=body, ContentType="application/json"
+    )
+    streamed = b"".join(event["PayloadPart"]["Bytes"] for event in parts["Body"])
+    assert len(json.loads(streamed)["predictions"]) == 3
+
+
+def test_serverless(stack, harbour):
+    endpoint = harbour.model
+    serverless = {"memory_size_in_mb": 1024, "max_concurrency": 2, "idle": "2s"}
+    version, _ = stack.build(harbour.write("v1", serverless=serverless))
+    rollout = stack.deploy(version)
+    assert rollout.state.phase is Phase.PROMOTED, rollout.state.reason
+    fleet = rollout.request.release.fleet(endpoint, stack.wiring.archives)
+    record = live(1)[0]
+
+    def model_servers():
+        pids = stack.instances(fleet).values()
+        return [c for pid in pids for c in _children(pid)]
+
+    until(lambda: model_servers() == [], 30, "scale to zero")
+    began = time.monotonic()
+    assert stack.invoke(endpoint, record).status_code == 200
+    cold = time.monotonic() - began
+    assert model_servers() != []
+    began = time.monotonic()
+    assert stack.invoke(endpoint, record).status_code == 200
+    assert time.monotonic() - began < cold
+    until(lambda: model_servers() == [], 30, "scale to zero again")
+
+
+def _children(pid):
+    try:
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
