@@ -175,6 +175,7 @@ def _action(door: _Door, shares: list[Share], segments: tuple[Segment, ...] = ()
         "weighted_clusters": _by_client(shares, segments) if segments else _by_weight(shares),
         **({"prefix_rewrite": door.path} if door.path else {}),
         "timeout": f"{door.timeout:g}s",
+        "idle_timeout": f"{door.timeout:g}s",
         "retry_policy": {
             "retry_on": "connect-failure,refused-stream,reset-before-request",
             "num_retries": 3,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,8 @@ def load(
     from serving.explain.responder import Explaining, ExplainingResponder
     from serving.explain.settings import players
 
+    if find_spec("jmespath") is None:
+        raise EnvironmentInvalid(f"{EXPLAIN} needs jmespath; install it")
     settings = parse(environ[EXPLAIN])
     manifest = predictor.manifest
     if settings.use_logit and manifest.task == "regression":
@@ -82,8 +85,6 @@ def _trees(
     folder: Path, manifest: Manifest, background: Columns, score: Score, settings: Settings
 ) -> tuple[Explainer | None, str]:
     """The explainer by trees, or None and why there is none."""
-    from importlib.util import find_spec
-
     if settings.method == "kernel":
         return None, ""
     if settings.groups:

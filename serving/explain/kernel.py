@@ -125,13 +125,17 @@ def _all_of(players: int, size: int) -> Members:
 def _draw(
     players: int, sizes: npt.NDArray[np.int64], shares: Numbers, pairs: int, seed: int
 ) -> tuple[Members, Numbers]:
-    """Distinct coalitions with their complements, and how often each was drawn."""
+    """Up to `pairs` distinct coalitions with their complements, and how often each was drawn."""
     draw = np.random.default_rng(seed)
-    size = draw.choice(sizes, pairs, p=shares / shares.sum())
-    ranks = draw.random((pairs, players)).argsort(axis=1).argsort(axis=1)
+    draws = 2 * pairs  # some twice
+    size = draw.choice(sizes, draws, p=shares / shares.sum())
+    ranks = draw.random((draws, players)).argsort(axis=1).argsort(axis=1)
     members = ranks < size[:, None]
     turned = (size * 2 == players) & ~members[:, 0]  # a half and the other half are the same pair
     members[turned] = ~members[turned]
-    packed, counts = np.unique(np.packbits(members, axis=1), axis=0, return_counts=True)
-    distinct = np.unpackbits(packed, axis=1, count=players).astype(bool)
+    _, first, which = np.unique(np.packbits(members, axis=1), axis=0, return_index=True, return_inverse=True)
+    order = np.sort(first)[:pairs]
+    end = np.sort(first)[pairs] if len(first) > pairs else draws  # the draw that would be one too many
+    counts = np.bincount(which.reshape(-1)[:end], minlength=len(first))[which.reshape(-1)[order]]
+    distinct = members[order]
     return np.vstack([distinct, ~distinct]), np.tile(counts.astype(np.float64), 2)

@@ -30,8 +30,9 @@ class Settings:
     """`typical` or `rows` of the package, a file, or the rows themselves."""
     samples: int | None = None
     """Most coalitions per row; None means 2 times the number of columns, plus 2048."""
-    method: Method = "auto"
-    """`tree` needs the library shap; where it cannot be exact, `kernel` is used."""
+    method: Method = "kernel"
+    """`tree`, and `auto`: TreeSHAP where it is exact, else KernelSHAP; with `tree` answers say why. TreeSHAP
+    needs the library shap, and loads the trained model, which takes seconds when the server starts."""
     time_share: float = 0.5
     """Part of the time limit of a request that explaining may take."""
     use_logit: bool = False

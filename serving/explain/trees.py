@@ -102,23 +102,23 @@ class TreeExplainer:
         found: list[Explained | None] = []
         for start in range(0, len(rows), AT_ONCE):
             some = rows[start : start + AT_ONCE]
-            began = self._clock()
-            if self._seconds * len(some) > MARGIN * (end - began):
+            if self._seconds * len(some) > MARGIN * (end - self._clock()):
                 found.extend([None] * len(some))
                 continue
             picked = {name: values[list(some)] for name, values in columns.items()}
             found.extend(Explained(values, None, exact=True) for values in self.values(picked))
-            self._seconds = (self._clock() - began) / len(some)
         return found
 
     def values(self, columns: Columns) -> Numbers:
         """Attributions by row, input and output."""
+        began = self._clock()
         with _tolerant():
             raw = np.asarray(self._trees.shap_values(self._arranged(columns), check_additivity=False))
         if raw.ndim == 2:
             raw = raw[:, :, None]
         found = np.zeros((len(raw), len(self._inputs), self._outputs))
         found[:, [self._inputs.index(name) for name in self._order]] = raw[:, :, -self._outputs :]
+        self._seconds = (self._clock() - began) / len(found)
         return found
 
     def _arranged(self, columns: Columns) -> Any:

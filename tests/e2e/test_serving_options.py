@@ -64,7 +64,7 @@ def test_capture_replay_and_asynchronous_calls(stack, harbour):
 
     until(lambda: sum(len(f.read_text().splitlines()) for f in folder.rglob("*.jsonl")) >= 25, 90, "captures")
     report = until(replayed, 120, "a replay")
-    assert report["comparison"]["changed"] == 0
+    assert report["comparison"]["differences"] == 0
 
     body = json.dumps({"instances": live(3)})
     until(lambda: (stack.home / "async" / f"{endpoint}.json").exists(), 20, "the asynchronous settings")

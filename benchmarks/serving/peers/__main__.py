@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import load, machine, stage
-from benchmarks.serving.peers import arena, report, venvs
+from benchmarks.serving.peers import arena, page, report, venvs
 from benchmarks.serving.peers.arena import CLIENTS, SIZES, Contender, Ground, Unavailable
 from benchmarks.serving.peers.servers import peers
 
@@ -52,11 +52,12 @@ def main() -> int:
         "cores": {"servers": len(serving), "load generator": len(loading)},
         "rounds": asked.rounds,
         "seconds": asked.seconds,
+        "peers": {one.venv: venvs.versions(one.venv) for one in peers()},
         **found,
     }
     result["goals"] = report.goals(result)
     if asked.page:
-        report.write(result)
+        page.write(result)
     print(json.dumps(result, indent=1) if asked.json else report.text(result))
     return int(bool(result["missing"]) or any(row["failures"] for row in result["figures"]))
 

@@ -29,7 +29,7 @@ NUDGES = 5
 
 
 class Unavailable(Exception):
-    """A server could not be installed or started, or answers something else."""
+    """It reads after "which": a server could not be installed or started, or answers something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Contender:
     url: str
     families: tuple[Family, ...]
     server: Server
-    cold_seconds: float
-    """From the start of its process to its first answer."""
+    cold_seconds: float | None
+    """From the start of its process to its first answer; None for the gateway, which is started around it."""
 
     def body(self, rows: Rows) -> bytes:
         return json.dumps(self.server.body(rows)).encode()
@@ -70,7 +70,7 @@ def ours(ground: Ground, package: Path) -> Iterator[tuple[Contender, Contender]]
         gateway.serve({stage.fleet("v1"): [int(direct.url.split(":")[2].split("/")[0])]})
         families = (*direct.families, envoy)
         yield (
-            Contender("Seaway, gateway", server.model, gateway.invocations, families, server, math.nan),
+            Contender("Seaway, gateway", server.model, gateway.invocations, families, server, None),
             direct,
         )
 

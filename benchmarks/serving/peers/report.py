@@ -1,4 +1,4 @@
-"""What the figures say: goals, tables, the page and the plot."""
+"""What the figures say: goals, and tables of them as text and for the page."""
 
 from __future__ import annotations
 
@@ -68,3 +68,87 @@ def text(result: Mapping[str, Any]) -> str:
     ]
     parts += [f"missing: {name}: {why}" for name, why in result["missing"].items()]
     return "\n\n".join(parts)
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """The part of the page that each run writes anew."""
+    facts = dict(result["machine"])
+    before, after = facts.pop("load"), facts.pop("load after")
+    cores = result["cores"]
+    told = (
+        f"{facts.pop('at')[:10]}, {facts.pop('cores')} cores: {cores['servers']} for each server in turn, "
+        f"{cores['load generator']} for the load generator. "
+        + ", ".join(f"{name} {value}" for name, value in facts.items())
+        + f"; peers: {_versions(result['peers'])}. Each figure is the median of {result['rounds']} turns of "
+        f"{result['seconds']} s. Load average {before[0]:.1f} before the run, {after[0]:.1f} after it."
+    )
+    parts = [told, "### Goals", _table(_goal_lines(result["goals"])), "### Memory and start"]
+    parts += [_table(_idle_lines(result["idle"]))]
+    for size in dict.fromkeys(row["rows"] for row in result["figures"]):
+        parts += [f"### Requests of {size} row{'s' * (size > 1)}", _table(_lines(result["figures"], size))]
+    parts.append(_troubles(result))
+    return "\n\n".join(parts) + "\n"
+
+
+def _goal_lines(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    return [
+        {
+            "1 row, 8 clients": line["what"],
+            "Measured": f"{line['measured']:.2f}",
+            "Goal": line["goal"].replace(">= ", "≥ ").replace("<= ", "≤ "),
+            "Met": {"met": "yes", "missed": "**no**"}[line[""]],
+        }
+        for line in lines
+    ]
+
+
+def _idle_lines(idle: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    return [
+        {
+            "Server": row["server"],
+            "Model": row["model"],
+            "Processes": str(row["processes"]),
+            "Memory, MiB": f"{row['idle MiB']:.0f}",
+            "Processor while idle, %": f"{row['idle CPU %']:.1f}",
+            "First answer after, s": "–" if row["cold start s"] is None else f"{row['cold start s']:.1f}",
+        }
+        for row in idle
+    ]
+
+
+def _lines(figures: Sequence[Mapping[str, Any]], size: int) -> list[dict[str, str]]:
+    """One line per server, a cell per number of clients."""
+    lines: dict[tuple[str, str], dict[str, str]] = {}
+    for row in figures:
+        if row["rows"] == size:
+            who = {"Server": row["server"], "Model": row["model"]}
+            line = lines.setdefault((row["server"], row["model"]), who)
+            n = row["clients"]
+            head = f"{n} client{'s' * (n > 1)}: requests/s (p50, p99 ms; CPU µs)"
+            line[head] = (
+                f"{row['requests/s']:,.0f} ({_short(row['p50 ms'])}, {_short(row['p99 ms'])}; {row['cpu us']:,.0f})"
+            )
+    return list(lines.values())
+
+
+def _troubles(result: Mapping[str, Any]) -> str:
+    failures = sum(row["failures"] for row in result["figures"])
+    spread = max(row["range"] for row in result["figures"])
+    said = [f"Failed requests: {failures}. Widest range of a cell's turns: {spread:.0%} of its median."]
+    said += [f"Not measured: {name}, which {why}." for name, why in result["missing"].items()]
+    return "\n\n".join(said)
+
+
+def _versions(pinned: Mapping[str, Mapping[str, str]]) -> str:
+    found = {name: version for packages in pinned.values() for name, version in packages.items()}
+    return ", ".join(f"{name.partition('[')[0]} {version}" for name, version in sorted(found.items()))
+
+
+def _short(milliseconds: float) -> str:
+    return f"{milliseconds:.2f}" if milliseconds < 10 else f"{milliseconds:,.0f}"
+
+
+def _table(lines: Sequence[Mapping[str, str]]) -> str:
+    names = list(lines[0])
+    rows = [names, ["---"] * len(names), *([line[name] for name in names] for line in lines)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

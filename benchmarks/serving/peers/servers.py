@@ -71,7 +71,11 @@ def peers() -> tuple[Server, ...]:
 # --- how they start ----------------------------------------------------------------------------------------
 
 _BENTOML = {"BENTOML_DO_NOT_TRACK": "True"}
-_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
+_RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",  # for high rates, says its documentation
+    "RAY_worker_niceness": "0",  # else its workers yield to whatever else the machine does
+}
 
 
 def _mlflow(place: Place) -> Command:
@@ -97,11 +101,8 @@ def _mlserver(model: str) -> Callable[[Place], Command]:
 
 
 def _bentoml(place: Place) -> Command:
-    quiet = place.folder / "bentoml.yaml"
-    quiet.write_text("version: 1\napi_server:\n  logging:\n    access:\n      enabled: false\n")
     service = ("serve", f"{APPS}.bentoml_service:service", "--host", "127.0.0.1", "--port", str(place.port))
-    home = (f"BENTOML_CONFIG={quiet}", f"BENTOML_HOME={place.folder}")
-    return ("env", *home, str(place.bin / "bentoml"), *service)
+    return ("env", f"BENTOML_HOME={place.folder}", str(place.bin / "bentoml"), *service)
 
 
 def _ray(place: Place) -> Command:

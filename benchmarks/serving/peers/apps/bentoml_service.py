@@ -14,8 +14,10 @@ import pandas as pd
 
 from benchmarks.serving.peers.apps import model
 
+QUIET = {"access": {"enabled": False}}
 
-@bentoml.service(workers=1)
+
+@bentoml.service(workers=1, logging=QUIET)
 class Trained:
     """Takes a data frame: scikit-learn wants one."""
 
@@ -27,7 +29,7 @@ class Trained:
         return self._model.predict_proba(rows)
 
 
-@bentoml.service(workers=1)
+@bentoml.service(workers=1, logging=QUIET)
 class Compiled:
     """Takes records: ONNX Runtime needs no data frame."""
 
