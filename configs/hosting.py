@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from configs.quantity import Duration, Percent
+from configs.quantity import Duration, Percent, Share
 from configs.section import Section, Variable
 
 Bucket = Annotated[str, StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9._-]*(/.*)?$", max_length=512)]
@@ -67,6 +67,25 @@ class Serverless(Section):
         if self.provisioned_concurrency > self.max_concurrency:
             raise ValueError("provisioned_concurrency must not exceed max_concurrency")
         return self
+
+
+class Explain(Section):
+    """Answers that say how much each input added to the score."""
+
+    enable: str = Field(default="`true`", max_length=64)
+    """JMESPath expression that is true for the predictions to explain; a request's header overrides it."""
+    baseline: Literal["typical", "rows"] = "typical"
+    """What a row is compared with: one typical row of the training data, or twenty of its rows."""
+    method: Literal["auto", "tree", "kernel"] = "kernel"
+    """KernelSHAP for any model; `tree` is exact and quicker for some tree models, and slow to start."""
+    samples: int | None = Field(default=None, ge=2)
+    """Most coalitions of inputs asked per row; enough for sixteen inputs when not given."""
+    time_share: Share = 0.5
+    """Part of the model's time limit that explaining may take."""
+    use_logit: bool = False
+    """Explain the log-odds of classifiers instead of their probabilities."""
+    groups: dict[str, tuple[str, ...]] = {}
+    """Inputs that are explained as one, by the name of the group."""
 
 
 class Asynchronous(Section):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from configs.hosting import Asynchronous, Capture, Container, Serverless
+from configs.hosting import Asynchronous, Capture, Container, Explain, Serverless
 from configs.quantity import Duration, Percent, Share
 from configs.section import Dotted, Name, Section, Variable
 
@@ -402,6 +402,8 @@ class Production(Section):
     """`header:NAME` or `cookie:NAME` that identifies a client: it keeps its version while weights allow."""
     capture: Capture | None = None
     """Keep requests and answers; nothing is kept without it."""
+    explain: Explain | None = None
+    """Add attributions to answers; none without it."""
     serverless: Serverless | None = None
     """Model servers on demand, down to none; `instance_count` always on without it."""
     asynchronous: Asynchronous | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 
-from configs.project import AllAtOnce, Canary, Linear, Rolling, Rollout, Shadow, Strategy
+from configs.project import AllAtOnce, Canary, Linear, Project, Rolling, Rollout, Shadow, Strategy
 from deploy.errors import PlanRefused
 from deploy.port import Capabilities
 
@@ -122,6 +122,28 @@ def _beyond(found: Plan, capabilities: Capabilities, instance_count: int) -> lis
         limit = capabilities.max_instances
         problems.append(f"instance_count {instance_count} is more than the {limit} this target can run")
     return problems
+
+
+def check_serving(project: Project, target: str) -> None:
+    """Refuse ways to serve that a target does not have.
+
+    Args:
+        project: the whole project.
+        target: where it will run, `local` or `docker`.
+
+    Raises:
+        PlanRefused: names every part that the target cannot do.
+    """
+    box, production = project.container, project.production
+    problems = []
+    if target == "docker" and production.serverless:
+        problems.append("serverless model servers are processes; take target: local, or remove serverless")
+    if target != "docker" and (box.image or box.memory_size_in_mb or box.cpus):
+        problems.append("container limits and images need target: docker")
+    if production.serverless and any(isinstance(part, Rolling) for part in production.rollout.strategy):
+        problems.append("a serverless endpoint has no instances to replace batch by batch; take a canary")
+    if problems:
+        raise PlanRefused("the endpoint cannot be served like this: " + "; ".join(problems))
 
 
 def at_once(deadline: timedelta = timedelta(minutes=10)) -> Plan:

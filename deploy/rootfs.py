@@ -26,7 +26,7 @@ from deploy.containers import MODEL, UID
 from deploy.errors import Permanent
 
 Runtime = Literal["onnx", "full"]
-_SERVER = ("aiohttp", "granian", "numpy", "onnxruntime", "orjson")
+_SERVER = ("aiohttp", "granian", "jmespath", "numpy", "onnxruntime", "orjson")
 RUNTIMES: dict[str, tuple[str, ...]] = {
     "onnx": _SERVER,
     "full": (*_SERVER, "cryptography", "scikit-learn", "skops"),

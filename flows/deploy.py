@@ -22,7 +22,7 @@ from prefect.states import Completed, Failed
 from deploy.checks import CheckResult
 from deploy.checks import run as run_checks
 from deploy.errors import EndpointTestsFailed, Permanent, RolloutRefused
-from deploy.plan import Plan, at_once
+from deploy.plan import Plan, at_once, check_serving
 from deploy.plan import plan as make_plan
 from deploy.release import Release, Request
 from deploy.rollout import Phase
@@ -30,7 +30,7 @@ from deploy.store import Rollout
 from flows import artifacts
 from flows.dossier import Dossier, fetch, sample_request
 from flows.notices import problems
-from flows.releasing import instance_environment, offer_asynchronous, release
+from flows.releasing import instance_environment, instances, offer_asynchronous, release
 from flows.retrying import is_temporary
 from flows.wiring import Wiring, connect, utc_now
 from registry.approvals import Person, Subject, decide
@@ -99,6 +99,7 @@ def check_plan(wiring: Wiring, dossier: Dossier) -> Plan:
     production = dossier.project.production
     for problem in problems(production.notify, os.environ):
         get_run_logger().warning(problem)
+    check_serving(dossier.project, dossier.project.target or wiring.settings.target)
     plan = make_plan(production.rollout, wiring.target.capabilities, production.instance_count)
     endpoint = wiring.store.endpoint(production.endpoint)
     if endpoint is None or endpoint.stable is None:
@@ -203,7 +204,7 @@ def production_request(dossier: Dossier, plan: Plan, home: Path) -> Request:
     return Request(
         id=f"{dossier.approval.id}:production",
         endpoint=production.endpoint,
-        release=release(dossier, production.instance_count, instance_environment(production, home)),
+        release=release(dossier, instances(production), instance_environment(production, home)),
         plan=plan,
         judge=production.judge,
         alarms=production.alarms,

@@ -29,11 +29,18 @@ def release(dossier: Dossier, instance_count: int = 1, environment: Environment 
     )
 
 
+def instances(production: Production) -> int:
+    """How many instances production has; a serverless endpoint has one, which starts model servers itself."""
+    return 1 if production.serverless else production.instance_count
+
+
 def instance_environment(production: Production, home: Path) -> Environment:
     """What the model servers of production are told. Keys stay in variables of the platform's environment."""
     told: list[tuple[str, str]] = []
     if production.capture:
         told.append(("SEAWAY_CAPTURE", json.dumps(_capture(production.capture, home))))
+    if production.explain:
+        told.append(("SEAWAY_EXPLAIN", json.dumps(production.explain.model_dump(exclude_none=True))))
     if serverless := production.serverless:
         asked = serverless.model_dump(exclude={"idle"}) | {"idle_seconds": serverless.idle.total_seconds()}
         if production.asynchronous:

@@ -85,6 +85,10 @@ def plain_label(value: object) -> str:
 def _json_rows(text: bytes) -> Rows:
     document = json.loads(text)
     found = document.get("predictions", document) if isinstance(document, dict) else document
+    if isinstance(found, dict) and {"content_type", "data"} <= found.keys():  # an answer with explanations
+        data = found["data"]
+        plain = data if isinstance(data, str) else json.dumps(data)
+        return predictions(str(found["content_type"]), plain.encode())
     rows = found if isinstance(found, list) else [found]
     return tuple(_prediction(row) for row in rows)
 

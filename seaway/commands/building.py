@@ -83,11 +83,15 @@ def plan(project: ProjectFile, as_json: Json = False) -> None:
     Example: seaway plan examples/flights/project.yaml
     """
     from configs.load import load
+    from configs.settings import Settings
+    from deploy.plan import check_serving
     from deploy.plan import plan as make_plan
     from deploy.targets.memory import MemoryTarget
     from flows.artifacts import plan_rows
 
     with clear_errors():
-        production = load(project).project.production
+        found = load(project).project
+        check_serving(found, found.target or Settings.load().target)
+        production = found.production
         made = make_plan(production.rollout, MemoryTarget().capabilities, production.instance_count)
     show(f"rollout on endpoint {production.endpoint}", plan_rows(made), as_json=as_json)

@@ -128,3 +128,18 @@ def _children(pid):
         return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return []
+
+
+def test_explanations(stack, harbour):
+    endpoint = harbour.model
+    version, _ = stack.build(harbour.write("v1", explain={"enable": "score > `2`"}))
+    rollout = stack.deploy(version)
+    assert rollout.state.phase is Phase.PROMOTED, rollout.state.reason
+    client, body = runtime(stack), json.dumps(live(2))
+    plain = client.invoke_endpoint(EndpointName=endpoint, Body=body, ContentType="application/json")
+    assert json.loads(plain["Body"].read())["explanations"] == {}
+    answer = client.invoke_endpoint(
+        EndpointName=endpoint, Body=body, ContentType="application/json", EnableExplanations="`true`"
+    )
+    rows = json.loads(answer["Body"].read())["explanations"]["kernel_shap"]
+    assert [len(row) for row in rows] == [3, 3]

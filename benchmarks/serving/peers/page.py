@@ -30,13 +30,13 @@ def write(result: Mapping[str, Any]) -> None:
 
 
 def _plot(result: Mapping[str, Any]) -> None:
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
 
     sizes = list(dict.fromkeys(row["rows"] for row in result["figures"]))
-    figure, grid = pyplot.subplots(len(sizes), 2, figsize=(11, 3.9 * len(sizes)), sharey=True, squeeze=False)
+    figure, grid = plt.subplots(len(sizes), 2, figsize=(11, 3.9 * len(sizes)), sharey=True, squeeze=False)
     for size, (left, right) in zip(sizes, grid, strict=True):
         rows = [row for row in result["figures"] if row["rows"] == size]
         what = f"{size} row{'s' * (size > 1)} per request"
@@ -46,7 +46,7 @@ def _plot(result: Mapping[str, Any]) -> None:
     figure.tight_layout(rect=(0, 0.04, 1, 1))
     PLOT.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(PLOT, dpi=110)
-    pyplot.close(figure)
+    plt.close(figure)
 
 
 def _dots(axes: Any, rows: list[Mapping[str, Any]], column: str, title: str) -> None:

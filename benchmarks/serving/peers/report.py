@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks import machine
@@ -110,7 +110,7 @@ def _idle_lines(idle: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
             "Processes": str(row["processes"]),
             "Memory, MiB": f"{row['idle MiB']:.0f}",
             "Processor while idle, %": f"{row['idle CPU %']:.1f}",
-            "First answer after, s": "–" if row["cold start s"] is None else f"{row['cold start s']:.1f}",
+            "First answer after, s": "-" if row["cold start s"] is None else f"{row['cold start s']:.1f}",
         }
         for row in idle
     ]

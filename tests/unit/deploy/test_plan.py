@@ -1,17 +1,23 @@
 """Strategies are data and add up; impossible ones are refused with every reason."""
 
+import json
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from configs.project import Rollout
+from configs.load import load
+from configs.project import Project, Rollout
 from deploy.errors import PlanRefused
-from deploy.plan import Step, plan, steps
+from deploy.plan import Step, check_serving, plan, steps
 from deploy.port import Capabilities
 
 ALL = Capabilities(mirror=True, rolling=True)
 MINUTE = timedelta(minutes=1)
+FLIGHTS = Path(__file__).parents[3] / "examples" / "flights" / "project.yaml"
+SERVERLESS = {"memory_size_in_mb": 1024, "max_concurrency": 4}
+ROLLING = {"strategy": [{"type": "rolling", "batch": "50%", "bake": "1m"}]}
 
 
 def rollout(*strategy, **more):
@@ -109,3 +115,22 @@ def test_sizes_that_cannot_be_fail_at_load(impossible):
 
 def test_steps_without_final_bake():
     assert steps(rollout({"type": "all_at_once"}).strategy) == (Step(100),)
+
+
+@pytest.mark.parametrize(
+    ("target", "changes", "words"),
+    [
+        ("docker", {"production": {"serverless": SERVERLESS}}, "serverless model servers are processes"),
+        ("local", {"container": {"image": "shop/late:1"}}, "need target: docker"),
+        ("local", {"production": {"serverless": SERVERLESS, "rollout": ROLLING}}, "batch by batch"),
+    ],
+)
+def test_ways_to_serve_that_a_target_lacks_are_refused(target, changes, words):
+    flights = load(FLIGHTS).project
+    document = flights.model_dump(mode="json", by_alias=True)
+    document["production"] |= changes.get("production", {})
+    document["container"] |= changes.get("container", {})
+    project = Project.model_validate_json(json.dumps(document))
+    with pytest.raises(PlanRefused, match=words):
+        check_serving(project, target)
+    check_serving(flights, target)
