@@ -101,8 +101,8 @@ def run(
         raise RolloutRefused(str(error)) from error
     model, serving = _champion(wiring, order)
     champion, candidate = (side(wiring, model, number) for number in (serving, order.candidate))
-    captures = wiring.settings.home / "captures" / order.endpoint
-    span = recorded.Span(begin, now, order.sample)
+    captures, key = captured(wiring, order.endpoint)
+    span = recorded.Span(begin, now, order.sample, key)
     answers = replay(
         recorded.requests(captures, span),
         champion.folder,
@@ -184,8 +184,8 @@ def shadow_report(wiring: Wiring, order: ShadowOrder, now: datetime) -> dict[str
         steps.errors.DataRefused: captures or labels cannot be read.
     """
     model, serving = _champion(wiring, order)
-    captures = wiring.settings.home / "captures" / order.endpoint
-    span = recorded.Span(now - order.since, now)
+    captures, key = captured(wiring, order.endpoint)
+    span = recorded.Span(now - order.since, now, key=key)
     labels = recorded.read_labels(order.labels) if order.labels else None
     found = compare(
         comparing.shadow_pairs(
@@ -240,3 +240,27 @@ def keep(report: dict[str, Any], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / PAGE).write_text(comparison_page.page(report))
     (out / REPORT).write_bytes(comparing.written(report))
+
+
+def captured(wiring: Wiring, endpoint: str) -> tuple[Path, bytes | None]:
+    """Where an endpoint's captures are, and the key that opens them, by what its stable release was told.
+
+    Raises:
+        RolloutRefused: they are in S3, or the variable with the key is not set here.
+    """
+    from serving.capture import CAPTURE, CaptureInvalid, key, parse
+
+    found = wiring.store.endpoint(endpoint)
+    told = dict(found.stable.environment).get(CAPTURE) if found and found.stable else None
+    if told is None:
+        return wiring.settings.home / "captures" / endpoint, None
+    settings = parse(told)
+    if settings.to_bucket:
+        raise RolloutRefused(
+            f"the captures of {endpoint} are in {settings.destination}; copy them into "
+            f"{wiring.settings.home / 'captures'} and set production.capture.destination to empty"
+        )
+    try:
+        return Path(settings.destination) / endpoint, key(settings, os.environ)
+    except CaptureInvalid as error:
+        raise RolloutRefused(str(error)) from error

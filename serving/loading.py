@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from serving import contract, package, script
+from serving import contract, package
 from serving.environment import EnvironmentInvalid, flag
 from serving.errors import PackageDamaged
+from serving.handlers import script
 from serving.responder import Responder
 
 QUICK = 0.02
@@ -26,7 +27,7 @@ def load(folder: Path, environ: Mapping[str, str]) -> Responder:
     """
     if not flag(environ, contract.MULTI_MODEL):
         return load_one(folder, environ)
-    from serving import multimodel
+    from serving.multimodel import responder as multimodel
 
     return multimodel.load(folder, environ, load_one)
 
@@ -42,14 +43,14 @@ def load_one(folder: Path, environ: Mapping[str, str]) -> Responder:
     if environ.get("SEAWAY_EXPLAIN") and not _explainable(folder):
         raise EnvironmentInvalid("SEAWAY_EXPLAIN: only a package of one model can be explained; remove it")
     if (folder / PIPELINE).is_file():
-        from serving import pipeline
+        from serving.pipeline import responder as pipeline
 
         return pipeline.load(folder, environ, load_one)
     if (folder / package.MANIFEST).is_file():
         return _model(folder, environ)
     program = script.program(folder, environ)
     if program.is_file():
-        from serving import handlers
+        from serving.handlers import responder as handlers
 
         return handlers.load(folder, environ)
     wanted = f"neither {package.MANIFEST} nor {PIPELINE} nor code/{program.name}"

@@ -17,11 +17,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from serving import byo, contract, environment, requirements, script
+from serving import contract, environment, requirements
 from serving.__main__ import THREADS
 from serving.environment import Wanted
 from serving.errors import ServingError
 from serving.group import Member, run
+from serving.handlers import byo, script
 
 HERE = Path(__file__).parent
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - gunicorn's heartbeats must not wait for a disk

@@ -18,11 +18,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
-from serving import contract, job, requirements, scripted
+from serving import contract, requirements
 from serving.contract import Tree
 from serving.errors import ServingError
-from serving.job import Job, Machine
-from serving.scripted import ScriptFailed
+from serving.training import job, scripted
+from serving.training.job import Job, Machine
+from serving.training.scripted import ScriptFailed
 
 FAILED, INTERRUPTED = 255, 143
 MARGIN = 2.0
@@ -100,7 +101,7 @@ def _train(tree: Tree, environ: Mapping[str, str], stop: _Stop) -> None:
     if asked.program:
         _script(asked, tree, environ, stop)
         return
-    from serving.estimator import train
+    from serving.training.estimator import train
 
     train(asked, tree)
 

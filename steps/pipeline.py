@@ -12,12 +12,13 @@ from typing import Any
 
 import orjson
 
-from serving import package, stages
+from serving import package
 from serving.errors import ServingError, StorageFailed
 from serving.loading import load_one
 from serving.manifest import Input, Kind, Label, Manifest, ParityRecord, Task
+from serving.pipeline import stages
+from serving.pipeline.stages import Stage
 from serving.responder import Request, Responder
-from serving.stages import Stage
 from steps.errors import Permanent
 
 _JSON = "application/json"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -48,6 +48,8 @@ class Span:
     until: datetime
     share: float = 1.0
     """Part of the events, chosen by their ids: the same events each time, and the same in every variant."""
+    key: bytes | None = field(default=None, repr=False)
+    """Opens captures that are encrypted at rest."""
 
 
 def requests(endpoint: Path, span: Span) -> Iterator[Recorded]:
@@ -77,7 +79,7 @@ def variant(folder: Path, span: Span) -> Iterator[Recorded]:
         DataRefused: a capture file cannot be read.
     """
     try:
-        for record in read_captures(folder, span.since, span.until):
+        for record in read_captures(folder, span.since, span.until, key=span.key):
             if _chosen(record["eventMetadata"]["eventId"], span.share):
                 yield _recorded(folder.name, record)
     except CaptureUnreadable as error:

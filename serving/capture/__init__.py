@@ -29,6 +29,8 @@ __all__ = [
     "Settings",
     "body",
     "from_environment",
+    "key",
+    "parse",
     "read",
     "read_captures",
 ]

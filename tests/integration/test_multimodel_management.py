@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving import stages
-from serving.stages import Stage
+from serving.pipeline import stages
+from serving.pipeline.stages import Stage
 from tests.integration.test_multimodel import MANY, ROWS, labels, target
 from tests.integration.test_multimodel import root as root  # noqa: PLC0414 - the fixture
 from tests.integration.test_pipeline import serving

@@ -21,11 +21,12 @@ from typer.testing import CliRunner
 
 from flows.dossier import sample_request
 from seaway.cli import application
-from serving import package, stages
-from serving.pipeline import TIMINGS
-from serving.remote import HttpStage, StageTooSlow, StageUnreachable
+from serving import package
+from serving.pipeline import stages
+from serving.pipeline.remote import HttpStage, StageTooSlow, StageUnreachable
+from serving.pipeline.responder import TIMINGS
+from serving.pipeline.stages import Stage
 from serving.responder import Request
-from serving.stages import Stage
 from steps.pack import pack
 from steps.pipeline import PipelineRefused, pack_pipeline
 from tests.processes import until
@@ -301,7 +302,7 @@ def test_a_connection_that_was_closed_meanwhile_is_not_used() -> None:
 
 
 def _heard(stage: HttpStage) -> bool:
-    from serving.remote import _heard as heard
+    from serving.pipeline.remote import _heard as heard
 
     sock = stage._idle[0].sock
     assert sock is not None

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from serving import arrays
 from serving.errors import BadBody, ModelFailed, NotAcceptable, UnsupportedContentType
+from serving.handlers import arrays
 
 
 def npy(value: np.ndarray, *, allow_pickle: bool = False) -> bytes:

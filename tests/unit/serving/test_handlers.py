@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving import arrays, handlers
 from serving.errors import BadBody, ModelFailed, NotAcceptable, RequestRefused, ServingError
-from serving.handlers import ScriptResponder
+from serving.handlers import arrays
+from serving.handlers import responder as handlers
+from serving.handlers.responder import ScriptResponder
+from serving.handlers.script import ScriptRefused
 from serving.responder import Request
-from serving.script import ScriptRefused
 
 MODEL = """
 class Model:

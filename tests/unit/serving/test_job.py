@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from serving import job, scripted
 from serving.contract import Tree
-from serving.job import JobInvalid, Machine
+from serving.training import job, scripted
+from serving.training.job import JobInvalid, Machine
 
 HYPERPARAMETERS = {
     "epochs": "3",

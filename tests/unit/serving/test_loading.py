@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from serving.errors import PackageDamaged, ServingError
-from serving.handlers import ScriptResponder
+from serving.handlers.responder import ScriptResponder
 from serving.loading import load
 from serving.responder import Request
 

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving import package
-from serving.cache import Ledger
 from serving.errors import ModelFailed, ServingError
-from serving.keys import find
 from serving.loading import load
-from serving.management import PAGE, Managed, page
-from serving.multimodel import MultiModelResponder
+from serving.multimodel.cache import Ledger
+from serving.multimodel.keys import find
+from serving.multimodel.management import PAGE, Managed, page
+from serving.multimodel.responder import MultiModelResponder
+from serving.multimodel.shelf import NoMemory
 from serving.responder import Answer, Request
-from serving.shelf import NoMemory
 
 HEADER = "x-amzn-sagemaker-target-model"
 PATIENT = 20.0

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving import stages
 from serving.errors import BadBody, ManifestInvalid, ModelFailed, ServingError
 from serving.loading import load
-from serving.pipeline import TIMINGS, PipelineResponder, merged
+from serving.pipeline import stages
+from serving.pipeline.responder import TIMINGS, PipelineResponder, merged
+from serving.pipeline.stages import Stage
 from serving.responder import Answer, Request
-from serving.stages import Stage
 
 
 @dataclass

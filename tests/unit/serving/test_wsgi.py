@@ -8,8 +8,8 @@ import pytest
 
 from serving import wsgi
 from serving.app import Limits
-from serving.byo import ByoResponder, wsgi_environ
 from serving.errors import ModelFailed, RequestRefused
+from serving.handlers.byo import ByoResponder, wsgi_environ
 from serving.responder import Answer, Request
 from serving.wsgi import WsgiApplication
 

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from serving import codecs, package, table
+from serving import codecs, package
 from serving.contract import Tree
-from serving.job import Job, JobInvalid
 from serving.manifest import Manifest, ParityRecord, Task
 from serving.predictor import SkopsPredictor, load_skops
-from serving.table import Table
+from serving.training import table
+from serving.training.job import Job, JobInvalid
+from serving.training.table import Table
 
 OWNERS = ("sklearn.", "numpy.", "scipy.", "functools.partial")
 """Whose types a package may construct when it is loaded."""

@@ -19,7 +19,7 @@ from typing import IO
 
 from serving.contract import Tree
 from serving.errors import Permanent
-from serving.job import Job, JobInvalid
+from serving.training.job import Job, JobInvalid
 
 KEPT_LINES = 60
 """Lines of error output that are kept."""

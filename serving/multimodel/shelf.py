@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from serving import memory, package
+from serving import package
 from serving.answers import MIB
-from serving.cache import Ledger
 from serving.errors import RequestRefused, ServingError, Temporary
+from serving.multimodel import memory
+from serving.multimodel.cache import Ledger
 from serving.responder import Responder
 
 BUDGET = "SEAWAY_MULTI_MODEL_MEMORY_IN_MB"

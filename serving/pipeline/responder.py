@@ -20,9 +20,9 @@ from serving import contract, several
 from serving.answers import MIB, failure
 from serving.environment import EnvironmentInvalid, wanted
 from serving.errors import Permanent, RequestRefused, ServingError
-from serving.remote import HttpStage
+from serving.pipeline.remote import HttpStage
+from serving.pipeline.stages import Stage, read
 from serving.responder import Answer, Request, Responder
-from serving.stages import Stage, read
 
 TIMINGS = "x-seaway-stage-timings"
 """Header of the answer: milliseconds of each stage that ran, as in `Server-Timing`."""

@@ -12,13 +12,14 @@ from pathlib import Path
 from urllib.parse import unquote
 from zlib import crc32
 
-from serving import contract, memory, several
+from serving import contract, several
 from serving.answers import MIB
 from serving.environment import EnvironmentInvalid, execution_parameters
-from serving.keys import KeyRefused, find
-from serving.management import Managed, manage, refusal
+from serving.multimodel import memory
+from serving.multimodel.keys import KeyRefused, find
+from serving.multimodel.management import Managed, manage, refusal
+from serving.multimodel.shelf import BUDGET, PATIENCE, Counts, Loaded, Shelf
 from serving.responder import Answer, Request, Responder
-from serving.shelf import BUDGET, PATIENCE, Counts, Loaded, Shelf
 
 LANES = 16
 """Lanes on which loaded models answer; see `MultiModelResponder.lane`."""
@@ -97,7 +98,7 @@ class MultiModelResponder:
         return 1 + crc32(name.encode()) % LANES if name in self._shelf else 0
 
     def manage(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
-        """The answer to a call below `/models`; None when the path is another. See `serving.management`."""
+        """The answer to a call below `/models`; None when the path is another: see `management`."""
         return manage(self, method, path, headers, body)
 
     def load(self, name: str, url: str) -> None:

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from serving import arrays, contract, environment, script
-from serving.context import Context
+from serving import contract, environment
 from serving.errors import ModelFailed, RequestRefused, ServingError
+from serving.handlers import arrays, script
+from serving.handlers.context import Context
+from serving.handlers.script import Handler, Handlers, ScriptRefused
 from serving.responder import Answer, Request, Responder
-from serving.script import Handler, Handlers, ScriptRefused
 
 _OWN_HEADERS = (contract.CUSTOM_ATTRIBUTES, contract.NEW_SESSION_ID, contract.CLOSED_SESSION_ID)
 
@@ -31,7 +32,7 @@ def load(folder: Path, environ: Mapping[str, str]) -> Responder:
     os.environ.setdefault(contract.MODEL_DIR, str(folder))
     module = script.load(script.program(folder, environ))
     if callable(getattr(module, "app", None)) and not hasattr(module, "model_fn"):
-        from serving import byo
+        from serving.handlers import byo
 
         return byo.ready(module.app, environ)
     return ScriptResponder(folder, environ, script.handlers(module))

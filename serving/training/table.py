@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving.job import JobInvalid
 from serving.manifest import Input
+from serving.training.job import JobInvalid
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,1 @@
+"""The user's own code: SageMaker's handlers, or a WSGI application."""

@@ -1,0 +1,1 @@
+"""Two to fifteen stages as one model, in this process or elsewhere."""
