@@ -40,7 +40,9 @@ def instance_environment(production: Production, home: Path) -> Environment:
     if production.capture:
         told.append(("SEAWAY_CAPTURE", json.dumps(_capture(production.capture, home))))
     if production.explain:
-        told.append(("SEAWAY_EXPLAIN", json.dumps(production.explain.model_dump(exclude_none=True))))
+        explain = production.explain.model_dump(exclude_none=True)
+        explain["time_share"] = production.explain.time_share  # a number, where the project file writes 50%
+        told.append(("SEAWAY_EXPLAIN", json.dumps(explain)))
     if serverless := production.serverless:
         asked = serverless.model_dump(exclude={"idle"}) | {"idle_seconds": serverless.idle.total_seconds()}
         if production.asynchronous:
