@@ -92,7 +92,16 @@ def test_up_work_down_and_up_again(seaway, home, tmp_path):
         stopped = seaway("down", "--timeout", "1")
     assert stopped.returncode == 0, stopped.stderr
     steps = [line.split(":")[0] for line in stopped.stderr.splitlines() if line.endswith(": stopped")]
-    assert steps == ["worker", "controller", "mlflow", "prefect", "envoy-1", "envoy-2", "model servers"]
+    assert steps == [
+        "worker",
+        "controller",
+        "async",
+        "mlflow",
+        "prefect",
+        "envoy-1",
+        "envoy-2",
+        "model servers",
+    ]
     assert "is cancelled" in stopped.stderr
     assert not supervisor.running()
     assert seaway("status").returncode == 1
