@@ -9,10 +9,11 @@ import subprocess
 import sys
 
 SUBJECTS = (
-    "benchmarks.serving.gateway",
+    "benchmarks.serving.peers",
     "benchmarks.flows.overhead",
     "benchmarks.flows.approval",
     "benchmarks.gateway.weights",
+    "benchmarks.gateway.shadow",
     "benchmarks.serving.compile",
     "benchmarks.serving.servers",
     "benchmarks.serving.transform",

@@ -31,17 +31,20 @@ def seaway(stack, *words):
     return done
 
 
-def runtime(stack):
-    return boto3.client(
+@pytest.fixture
+def client(stack):
+    client = boto3.client(
         "sagemaker-runtime",
         endpoint_url=stack.wiring.settings.url("gateway"),
         region_name="eu-west-1",
         aws_access_key_id="key",
         aws_secret_access_key="secret",
     )
+    yield client
+    client.close()
 
 
-def test_capture_replay_and_asynchronous_calls(stack, harbour):
+def test_capture_replay_and_asynchronous_calls(stack, harbour, client):
     endpoint = harbour.model
     output = "s3://local/answers"
     version, _ = stack.build(
@@ -49,8 +52,6 @@ def test_capture_replay_and_asynchronous_calls(stack, harbour):
     )
     rollout = stack.deploy(version)
     assert rollout.state.phase is Phase.PROMOTED, rollout.state.reason
-    client = runtime(stack)
-
     for record in live(25):
         client.invoke_endpoint(
             EndpointName=endpoint, Body=json.dumps([record]), ContentType="application/json"
@@ -96,6 +97,7 @@ def test_capture_replay_and_asynchronous_calls(stack, harbour):
         EndpointName=endpoint, Body=body, ContentType="application/json"
     )
     streamed = b"".join(event["PayloadPart"]["Bytes"] for event in parts["Body"])
+    parts["Body"].close()
     assert len(json.loads(streamed)["predictions"]) == 3
 
 
@@ -130,12 +132,12 @@ def _children(pid):
         return []
 
 
-def test_explanations(stack, harbour):
+def test_explanations(stack, harbour, client):
     endpoint = harbour.model
     version, _ = stack.build(harbour.write("v1", explain={"enable": "score > `2`"}))
     rollout = stack.deploy(version)
     assert rollout.state.phase is Phase.PROMOTED, rollout.state.reason
-    client, body = runtime(stack), json.dumps(live(2))
+    body = json.dumps(live(2))
     plain = client.invoke_endpoint(EndpointName=endpoint, Body=body, ContentType="application/json")
     assert json.loads(plain["Body"].read())["explanations"] == {}
     answer = client.invoke_endpoint(

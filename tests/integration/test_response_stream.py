@@ -82,12 +82,18 @@ def stream(url: str):
     # The model server has no endpoints of its own: the gateway takes that part off the path.
     client.meta.events.register("before-send.*", _without_endpoint)
 
+    opened = []
+
     def call(gate: Path):
-        return client.invoke_endpoint_with_response_stream(
+        answer = client.invoke_endpoint_with_response_stream(
             EndpointName="any", Body=str(gate), ContentType="text/plain", Accept="text/x-special"
         )
+        opened.append(answer["Body"])
+        return answer
 
     yield call
+    for stream in opened:
+        stream.close()
     client.close()
 
 

@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from benchmarks import load, stage
 from benchmarks.serving.peers import venvs
@@ -30,6 +31,10 @@ NUDGES = 5
 
 class Unavailable(Exception):
     """It reads after "which": a server could not be installed or started, or answers something else."""
+
+
+class NotInstalled(Unavailable):
+    """The registry does not have it, or there is no network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +65,24 @@ class Ground:
 
 
 @contextlib.contextmanager
-def ours(ground: Ground, package: Path) -> Iterator[tuple[Contender, Contender]]:
-    """The model server called through the gateway, and directly."""
-    server = seaway(package)
+def ours(ground: Ground, package: Path) -> Iterator[tuple[Contender, Contender, Contender]]:
+    """The model server called through the gateway, directly, and directly with tensors."""
+    server, tensors = seaway(package)
     with contextlib.ExitStack() as stack:
         direct = stack.enter_context(started(server, ground, "direct"))
         with founding(ground.cores) as envoy:
             gateway = stack.enter_context(stage.gateway(ground.folder))
-        gateway.serve({stage.fleet("v1"): [int(direct.url.split(":")[2].split("/")[0])]})
+        at = urlsplit(direct.url)
+        gateway.serve({stage.fleet("v1"): [int(at.port or 0)]})
         families = (*direct.families, envoy)
         yield (
-            Contender("Seaway, gateway", server.model, gateway.invocations, families, server, None),
+            replace(
+                direct, name="Seaway, gateway", url=gateway.invocations, families=families, cold_seconds=None
+            ),
             direct,
+            replace(
+                direct, name="Seaway, direct, v2", url=f"http://{at.netloc}{tensors.path}", server=tensors
+            ),
         )
 
 
@@ -116,7 +127,7 @@ def _environment(server: Server, folder: Path) -> Path:
     try:
         return venvs.prepare(server.venv, folder)
     except subprocess.CalledProcessError as error:
-        raise Unavailable(f"cannot be installed: {_last(error.stderr)}") from error
+        raise NotInstalled(f"cannot be installed: {_last(error.stderr)}") from error
 
 
 def _await_answer(url: str, body: bytes, family: Family, log: Path) -> None:

@@ -42,6 +42,7 @@ def _plot(result: Mapping[str, Any]) -> None:
         what = f"{size} row{'s' * (size > 1)} per request"
         _dots(left, rows, "requests/s", f"{what}: requests a second (more is better)")
         _dots(right, rows, "p99 ms", f"{what}: p99 in ms (less is better)")
+    grid[0][0].invert_yaxis()  # all share it
     figure.legend(handles=_legend(), loc="lower center", ncols=7, frameon=False, fontsize=8)
     figure.tight_layout(rect=(0, 0.04, 1, 1))
     PLOT.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +58,6 @@ def _dots(axes: Any, rows: list[Mapping[str, Any]], column: str, title: str) -> 
         colour, marker = COLOURS[_kind(row)], MARKERS[row["clients"]]
         axes.plot(row[column], place, color=colour, marker=marker, linestyle="", markersize=6, alpha=0.85)
     axes.set_yticks(range(len(names)), [name.replace(" (none)", "") for name in names], fontsize=8)
-    axes.invert_yaxis()
     axes.set_xscale("log")
     axes.set_title(title, fontsize=9, loc="left")
     axes.grid(visible=True, which="major", alpha=0.3)
@@ -72,7 +72,15 @@ def _legend() -> list[Any]:
     from matplotlib.lines import Line2D
 
     marks = [
-        Line2D([], [], color="black", marker=marker, linestyle="", markersize=5, label=f"{n} clients")
+        Line2D(
+            [],
+            [],
+            color="black",
+            marker=marker,
+            linestyle="",
+            markersize=5,
+            label=f"{n} client{'s' * (n > 1)}",
+        )
         for n, marker in MARKERS.items()
     ]
     kinds = [Line2D([], [], color=COLOURS[kind], linewidth=5, label=MEANINGS[kind]) for kind in COLOURS]

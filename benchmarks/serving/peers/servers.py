@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 APPS = "benchmarks.serving.peers.apps"
+INFER = "/v2/models/flights/infer"
 ONNX, SKLEARN, NONE = "ONNX", "scikit-learn", "none"
 
 Rows = Sequence[Mapping[str, Any]]
@@ -47,18 +48,22 @@ class Server:
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
-def seaway(package: Path) -> Server:
+def seaway(package: Path) -> tuple[Server, Server]:
+    """The model server asked in two formats: SageMaker's records, and tensors as MLServer is asked."""
+
     def start(place: Place) -> Command:
         return (sys.executable, "-m", "serving", "--package", str(package), "--port", str(place.port))
 
-    return Server("Seaway", ONNX, "", start, "/invocations", _instances, _ours)
+    return (
+        Server("Seaway", ONNX, "", start, "/invocations", _instances, _ours),
+        Server("Seaway", ONNX, "", start, INFER, _inputs, _last),
+    )
 
 
 def peers() -> tuple[Server, ...]:
     found = [Server("MLflow", SKLEARN, "mlflow", _mlflow, "/invocations", _split, _nested("predictions"))]
     for model in (SKLEARN, ONNX):
-        path = "/v2/models/flights/infer"
-        found.append(Server("MLServer", model, "mlserver", _mlserver(model), path, _tensors, _tensor))
+        found.append(Server("MLServer", model, "mlserver", _mlserver(model), INFER, _tensors, _tensor))
         found.append(
             Server("BentoML", model, "bentoml", _bentoml, "/predict", _records, _nested(), dict(_BENTOML))
         )
@@ -106,7 +111,15 @@ def _bentoml(place: Place) -> Command:
 
 
 def _ray(place: Place) -> Command:
-    return (str(place.bin / "python"), "-m", f"{APPS}.ray_serve", str(place.port))
+    scratch = place.folder.parent / "ray"  # short: Ray's sockets lie deep below it
+    return (
+        "env",
+        f"RAY_TMPDIR={scratch}",
+        str(place.bin / "python"),
+        "-m",
+        f"{APPS}.ray_serve",
+        str(place.port),
+    )
 
 
 def _uvicorn(place: Place) -> Command:
@@ -142,7 +155,13 @@ def _split(rows: Rows) -> Any:
 
 
 def _tensors(rows: Rows) -> Any:
-    """The Open Inference Protocol: one tensor per column, which the `pd` codec makes a data frame of."""
+    """For MLServer, whose `pd` codec makes a data frame of the tensors."""
+    wanted = [{"name": "predict_proba"}]
+    return {"parameters": {"content_type": "pd"}, **_inputs(rows), "outputs": wanted}
+
+
+def _inputs(rows: Rows) -> dict[str, Any]:
+    """The Open Inference Protocol: one tensor per column."""
     inputs = []
     for name, first in rows[0].items():
         text = isinstance(first, str)
@@ -151,11 +170,15 @@ def _tensors(rows: Rows) -> Any:
         if text:
             kind["parameters"] = {"content_type": "str"}
         inputs.append({"name": name, "shape": [len(rows), 1], **kind, "data": values})
-    return {"parameters": {"content_type": "pd"}, "inputs": inputs, "outputs": [{"name": "predict_proba"}]}
+    return {"inputs": inputs}
 
 
 def _ours(answer: Any) -> list[float]:
     return [one["score"] for one in answer["predictions"]]
+
+
+def _last(answer: Any) -> list[float]:
+    return list(answer["outputs"][-1]["data"])
 
 
 def _tensor(answer: Any) -> list[float]:
