@@ -54,7 +54,7 @@ def start(trigger, tmp_path):
 
 
 def final(trigger, run):
-    return until(lambda: (state := trigger.state(run)).final and state, 150)
+    return until(lambda: (state := trigger.state(run)).final and state, 110)
 
 
 def written(file):
