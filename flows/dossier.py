@@ -48,7 +48,7 @@ def fetch(registry: ModelRegistry, ledger: Ledger, archives: Path, subject: tupl
     version = next((v for v in registry.versions(model) if v.version == number), None)
     if version is None:
         raise NotFound(f"version {number} of {model} is not in the registry any more")
-    archive = _archive(registry, version, archives, approval.digest)
+    archive = kept_archive(registry, version, archives, approval.digest)
     return Dossier(version, approval, _project(registry, version), archive)
 
 
@@ -62,7 +62,12 @@ def _in_force(ledger: Ledger, model: str, number: str, approval_id: str) -> Entr
     return current.approval
 
 
-def _archive(registry: ModelRegistry, version: ModelVersion, archives: Path, digest: str) -> Path:
+def kept_archive(registry: ModelRegistry, version: ModelVersion, archives: Path, digest: str) -> Path:
+    """The package of a version on this machine, fetched if it is not here yet; its digest is verified.
+
+    Raises:
+        PackageDamaged: the registry holds another package than the one of this digest.
+    """
     kept = archives / f"{digest}.tar.gz"
     if kept.exists() and package.digest(kept) == digest:
         os.utime(kept)
@@ -74,7 +79,7 @@ def _archive(registry: ModelRegistry, version: ModelVersion, archives: Path, dig
         if found != digest:
             raise PackageDamaged(
                 f"the package of {version.model} version {version.version} has digest {found[:12]}, but "
-                f"{digest[:12]} was approved; build and approve the version again"
+                f"{digest[:12]} was registered; build the version again"
             )
         shutil.move(fetched, kept)
     return kept

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from configs.quantity import parse_duration
-from deploy.errors import RolloutRefused
+from deploy.errors import PackageDamaged, RolloutRefused
 from flows import comparing
+from flows.dossier import kept_archive
 from flows.wiring import Wiring
 from monitoring.paired import compare
 from registry.errors import NotFound
 from registry.port import ModelVersion
-from serving.package import digest, unpack
+from serving.package import unpack
 from steps import comparison_page, recorded
 from steps.errors import DataRefused
 from steps.replay import replay
@@ -141,27 +141,15 @@ def side(wiring: Wiring, model: str, number: str) -> Side:
     """
     version = version_of(wiring, model, number)
     pinned = version.tags.get("digest", "")
-    kept = wiring.archives / f"{pinned}.tar.gz"
-    if not (kept.exists() and digest(kept) == pinned):
-        _download(wiring, version, kept)
+    try:
+        kept = kept_archive(wiring.registry, version, wiring.archives, pinned)
+    except PackageDamaged as error:
+        raise DataRefused(str(error)) from error
     unpacked = wiring.settings.home / "packages" / pinned
     unpack(kept, unpacked, pinned)
     for used in (kept, unpacked):
         os.utime(used)  # what was used today is not pruned
     return Side(version, unpacked)
-
-
-def _download(wiring: Wiring, version: ModelVersion, kept: Path) -> None:
-    pinned = version.tags.get("digest", "")
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=kept.parent) as place:
-        fetched = wiring.registry.download(version, ARCHIVE, Path(place))
-        if (found := digest(fetched)) != pinned:
-            raise DataRefused(
-                f"the package of {version.model} version {version.version} has digest {found[:12]}, but "
-                f"{pinned[:12]} was registered; build the version again"
-            )
-        fetched.replace(kept)
 
 
 def version_of(wiring: Wiring, model: str, number: str) -> ModelVersion:

@@ -6,8 +6,6 @@ job's journal, and an object's result is written whole or not at all.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -22,16 +20,14 @@ from prefect.artifacts import (
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from deploy.errors import PackageDamaged
 from deploy.errors import Permanent as DeployPermanent
 from flows import artifacts
-from flows.dossier import ARCHIVE, fetch
+from flows.dossier import fetch, kept_archive
 from flows.retrying import is_temporary
 from flows.wiring import Wiring, connect, utc_now
 from registry.errors import NotFound
 from registry.errors import Permanent as RegistryPermanent
 from registry.standing import standing
-from serving import package
 from steps.errors import Permanent as StepPermanent
 from steps.transform.errors import JobRefused
 from steps.transform.job import Job
@@ -116,15 +112,7 @@ def _unapproved(wiring: Wiring, model: str, number: str) -> Model:
     if version is None:
         raise NotFound(f"version {number} of {model} is not in the registry; see: seaway models {model}")
     digest = version.tags.get("digest", "")
-    kept = wiring.archives / f"{digest}.tar.gz"
-    if not kept.exists() or package.digest(kept) != digest:
-        wiring.archives.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=wiring.archives) as folder:
-            fetched = wiring.registry.download(version, ARCHIVE, Path(folder))
-            if package.digest(fetched) != digest:
-                raise PackageDamaged(f"the package of {model} version {number} was changed; build it again")
-            shutil.move(fetched, kept)
-    return Model(kept, digest)
+    return Model(kept_archive(wiring.registry, version, wiring.archives, digest), digest)
 
 
 @task(name="transform objects")

@@ -21,6 +21,19 @@ IDLE_SECONDS = 1.0
 request that meets a closing connection fails."""
 
 _SILENT = ("accept", "accept-encoding", "content-type", "user-agent")
+HOP = frozenset(
+    (
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "proxy-connection",
+        "expect",
+    )
+)
+"""Header lines that concern one connection alone and are not handed on, names in lower case."""
 
 
 class Unreachable(Temporary):

@@ -20,7 +20,7 @@ from serving import contract, eventstream
 from serving.answers import JSON, MIB, failure, send
 from serving.errors import ServingError
 from serving.kept import Kept
-from serving.relay import HELD, Broken, ClientGone, Relay, Reply, Unreachable
+from serving.relay import HELD, HOP, Broken, ClientGone, Relay, Reply, Unreachable
 from serving.responder import Answer
 
 if TYPE_CHECKING:
@@ -40,20 +40,8 @@ DISCARDED = 64 * MIB
 CLOSE_SECONDS = 10.0
 """Time captured exchanges get to be written when the sidecar ends."""
 
-_HOP = frozenset(
-    (
-        "connection",
-        "keep-alive",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "proxy-connection",
-        "expect",
-    )
-)
-_NOT_ASKED = _HOP | {"host", "content-length", contract.STREAM_ACCEPT}
-_NOT_ANSWERED = _HOP | {"date", "server"}
+_NOT_ASKED = HOP | {"host", "content-length", contract.STREAM_ACCEPT}
+_NOT_ANSWERED = HOP | {"date", "server"}
 _LEVELS = ("debug", "info", "warning", "error")
 
 log = logging.getLogger("serving")

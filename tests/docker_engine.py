@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from deploy.envoy import ConfigFolder
 from deploy.gateways import Gateways
 from deploy.port import Fleet
 from tests.fakes.data_plane import Envoy, running_envoy
+from tests.fakes.place import BehindEnvoys
 from tests.multiplier import multiplier
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class DockerPlace:
+class DockerPlace(BehindEnvoys):
     """What a contract test needs, and more for the tests of containers."""
 
     home: Path
@@ -50,25 +51,6 @@ class DockerPlace:
         return DockerTarget(
             self.home, self.engine, self.admin, self.envoys[0].folder, stock=lambda _: self.stock, **options
         )
-
-    def fleet(self, endpoint: str, variant: str, instances: int = 1) -> Fleet:
-        archive, digest = self.packages[variant]
-        return Fleet(endpoint, variant, digest, archive, instances)
-
-    def damaged(self, endpoint: str) -> Fleet:
-        return replace(self.fleet(endpoint, "v1"), digest="0" * 64)
-
-    def ask(self, endpoint: str) -> httpx.Response:
-        return self.http.post(f"/endpoints/{endpoint}/invocations", json={"instances": [{"x": 3.0}]})
-
-    def send(self, endpoint: str, requests: int) -> int:
-        return sum(self.ask(endpoint).status_code != 200 for _ in range(requests))
-
-    def crash_gateway(self) -> None:
-        for envoy in self.envoys:
-            envoy.kill()
-        for envoy in self.envoys:
-            envoy.start()
 
     def looks(self, fleet: Fleet) -> list[Look]:
         return [look for _, look in sorted(self.engine.looks(fleet.id).items())]

@@ -21,7 +21,7 @@ from serving import contract
 from serving.answers import JSON, MIB, failure, send, too_large
 from serving.app import DISCARDED, refuse
 from serving.errors import Permanent, ServingError
-from serving.relay import Broken, Relay, Reply, Unreachable
+from serving.relay import HOP, Broken, Relay, Reply, Unreachable
 from serving.responder import Answer
 from serving.serverless.config import Serverless, read
 from serving.serverless.metrics import Metrics
@@ -42,20 +42,8 @@ REAPED = 1.0
 """Longest wait for the kernel to tell of the end of a process whose connection broke."""
 
 _HEALTH = re.compile(r"/v2/(?:health/(?P<health>live|ready)|models/(?P<model>[^/]+)/ready)/?")
-_HOP = frozenset(
-    (
-        "connection",
-        "keep-alive",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "proxy-connection",
-        "expect",
-    )
-)
-_NOT_ASKED = _HOP | {"host", "content-length"}
-_NOT_ANSWERED = _HOP | {"date", "server", "content-length"}
+_NOT_ASKED = HOP | {"host", "content-length"}
+_NOT_ANSWERED = HOP | {"date", "server", "content-length"}
 
 log = logging.getLogger("serving")
 

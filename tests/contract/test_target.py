@@ -28,6 +28,7 @@ from deploy.targets.local import LocalTarget
 from deploy.targets.memory import Behaviour, MemoryTarget
 from monitoring.alarms import Sample
 from tests.fakes.data_plane import Envoy, running_envoy, wait_until
+from tests.fakes.place import BehindEnvoys
 from tests.multiplier import multiplier
 
 _NUMBERS = count(1)
@@ -71,7 +72,7 @@ class MemoryPlace:
 
 
 @dataclass
-class LocalPlace:
+class LocalPlace(BehindEnvoys):
     home: Path
     supervisor: Supervisor
     envoys: tuple[Envoy, ...]
@@ -84,25 +85,6 @@ class LocalPlace:
 
     def again(self) -> LocalTarget:
         return LocalTarget(self.home, self.supervisor, self.admin, self.envoys[0].folder)
-
-    def fleet(self, endpoint: str, variant: str, instances: int = 1) -> Fleet:
-        archive, digest = self.packages[variant]
-        return Fleet(endpoint, variant, digest, archive, instances)
-
-    def damaged(self, endpoint: str) -> Fleet:
-        return replace(self.fleet(endpoint, "v1"), digest="0" * 64)
-
-    def ask(self, endpoint: str) -> httpx.Response:
-        return self.http.post(f"/endpoints/{endpoint}/invocations", json={"instances": [{"x": 3.0}]})
-
-    def send(self, endpoint: str, requests: int) -> int:
-        return sum(self.ask(endpoint).status_code != 200 for _ in range(requests))
-
-    def crash_gateway(self) -> None:
-        for envoy in self.envoys:
-            envoy.kill()
-        for envoy in self.envoys:
-            envoy.start()
 
     def instance(self, fleet: Fleet, index: int = 0) -> tuple[str, int]:
         """Name and process id of an instance."""
