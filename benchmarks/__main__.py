@@ -17,6 +17,7 @@ SUBJECTS = (
     "benchmarks.serving.compile",
     "benchmarks.serving.servers",
     "benchmarks.serving.transform",
+    "benchmarks.serving.transform_workers",
     "benchmarks.judge.honesty",
 )
 

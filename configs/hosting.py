@@ -29,7 +29,7 @@ class Capture(Section):
     """Media types kept as text with encoding CSV."""
     json_content_types: tuple[str, ...] = ("application/json",)
     """Media types kept as text with encoding JSON; all others become BASE64."""
-    max_disk: Percent = 90
+    max_disk: Percent = 75
     """Use of the disk above which captures are dropped; requests never are."""
     encryption_key: Variable | None = None
     """Variable `env:NAME` with 32 bytes in base64: captures are encrypted at rest with AES-GCM."""
@@ -88,22 +88,43 @@ class Explain(Section):
     """Inputs that are explained as one, by the name of the group."""
 
 
+class Scaling(Section):
+    """How many instances an asynchronous endpoint has: as many as its backlog needs, down to none."""
+
+    min_instances: int = Field(default=0, ge=0, le=64)
+    """Fewest instances; with 0 nothing runs while nothing waits, and the next request waits for a start."""
+    max_instances: int = Field(ge=1, le=64)
+    """Most instances of one version."""
+    backlog_per_instance: float = Field(default=5, gt=0)
+    """Target value of `ApproximateBacklogSizePerInstance`: requests queued and in process."""
+    scale_in_after: Duration = timedelta(minutes=5)
+    """Time for which fewer instances must have been enough before any is ended."""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.min_instances > self.max_instances:
+            raise ValueError("min_instances must not exceed max_instances")
+        return self
+
+
 class Asynchronous(Section):
-    """Calls that are queued on disk and answered into an object store."""
+    """Calls that are queued on disk and answered into an object store; the endpoint takes no others."""
 
     output_path: Bucket
     """Where answers go; `s3://local/...` is a folder in Seaway's home."""
     failure_path: Bucket | None = None
     """Where failures go; without it they leave no object."""
-    max_concurrent_invocations: int = Field(default=4, ge=1, le=1000)
-    """Calls sent to the endpoint at a time."""
+    max_concurrent_invocations_per_instance: int = Field(default=4, ge=1, le=1000)
+    """Calls sent to the endpoint at a time, for each of its instances."""
     success_topic: Topic = ""
     """Who is told of answers."""
     error_topic: Topic = ""
     """Who is told of failures."""
     include_inference_response_in: tuple[
         Literal["SUCCESS_NOTIFICATION_TOPIC", "ERROR_NOTIFICATION_TOPIC"], ...
-    ] = ()
+    ] = Field(default=(), max_length=2)
     """Messages that carry answers of up to 128 KB."""
     max_payload: Annotated[int, Field(ge=1, le=1024)] = 1024
     """Longest request in MiB that the model servers take."""
+    scaling: Scaling | None = None
+    """Number of instances by backlog; always `instance_count` without it."""

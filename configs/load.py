@@ -8,15 +8,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
-from configs.project import Project
+from configs.project import Hosting, Project
 
 Place = tuple[int, int]
 """Line and column, counted from 1."""
+_MAKING = {"data", "process", "train"}
+_Kind = TypeVar("_Kind", bound=Hosting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +47,22 @@ class ProjectError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedProject:
-    """A project file that was read."""
+class LoadedHosting:
+    """A project file of which the part about approval and endpoints was asked for."""
 
-    project: Project
+    project: Hosting
+    """A whole `Project` when the file has one."""
     folder: Path
     """Where the file stands; its relative paths and its functions start there."""
     text: str
     """The file as written, comments and all."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedProject(LoadedHosting):
+    """A project file that was read."""
+
+    project: Project
 
 
 def load(path: Path | str) -> LoadedProject:
@@ -61,17 +71,43 @@ def load(path: Path | str) -> LoadedProject:
     Raises:
         ProjectError: the file is missing, is not YAML in UTF-8, or does not fit the schema.
     """
-    path = Path(path)
+    file, text = _text(Path(path))
+    return LoadedProject(parse(text, str(file)), file.absolute().parent, text)
+
+
+def load_hosting(path: Path | str) -> LoadedHosting:
+    """Read a project file that may lack everything that makes a model: data, process, train.
+
+    Raises:
+        ProjectError: as `load`; a file that has one of the three must have all of them.
+    """
+    file, text = _text(Path(path))
+    data = _plain(text, str(file))
+    kind = Project if _MAKING & set(data) else Hosting
+    return LoadedHosting(_checked(kind, data, text, str(file)), file.absolute().parent, text)
+
+
+def restore(content: bytes | str) -> Hosting:
+    """The project that `dump` wrote as JSON; a whole `Project` when it was one.
+
+    Raises:
+        ValueError: it was not written by `dump`.
+    """
+    found = json.loads(content)
+    whole = isinstance(found, dict) and _MAKING & set(found)
+    return (Project if whole else Hosting).model_validate_json(content)
+
+
+def _text(path: Path) -> tuple[Path, str]:
     file = path / "project.yaml" if path.is_dir() else path
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        return file, file.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise _whole(file, "there is no such file; give the path of a project file") from None
     except UnicodeDecodeError as error:
         raise _whole(file, f"byte {error.start} is not UTF-8; save the file as UTF-8") from None
     except OSError as error:
         raise _whole(file, f"cannot be read ({error.strerror}); check its permissions") from None
-    return LoadedProject(parse(text, str(file)), file.absolute().parent, text)
 
 
 def parse(text: str, file: str = "project.yaml") -> Project:
@@ -80,19 +116,29 @@ def parse(text: str, file: str = "project.yaml") -> Project:
     Raises:
         ProjectError: the text is not YAML or does not fit the schema.
     """
+    return _checked(Project, _plain(text, file), text, file)
+
+
+def _plain(text: str, file: str) -> dict[str, Any]:
+    """The text as plain values."""
     root = _compose(text, file)
     if duplicates := tuple(_duplicates(root, (), file)):
         raise ProjectError(duplicates)
     try:
-        data = _Loader("").construct_document(root)
+        data: dict[str, Any] = _Loader("").construct_document(root)
     except yaml.MarkedYAMLError as error:
         raise _syntax(error, file) from None
+    return data
+
+
+def _checked(kind: type[_Kind], data: dict[str, Any], text: str, file: str) -> _Kind:
+    """The values as a project of a kind; what is wrong is found again in the text."""
     try:
-        return Project.model_validate_json(json.dumps(data))
+        return kind.model_validate_json(json.dumps(data))
     except TypeError as error:
         raise _whole(file, f"holds a value that JSON does not know ({error}); use plain values") from None
     except ValidationError as error:
-        known = schema()
+        root, known = _compose(text, file), kind.model_json_schema(by_alias=True, mode="validation")
         details = error.errors(include_url=False, include_context=False, include_input=False)
         problems = (
             _problem(root, known, detail["loc"], detail["type"], detail["msg"], file)
@@ -110,7 +156,7 @@ def schema() -> dict[str, Any]:
     }
 
 
-def dump(project: Project) -> dict[str, Any]:
+def dump(project: Hosting) -> dict[str, Any]:
     """Every setting with its default filled in, as plain JSON data that reads back to an equal project."""
     return project.model_dump(mode="json", by_alias=True)
 

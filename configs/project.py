@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from configs.hosting import Asynchronous, Capture, Container, Explain, Serverless
+from configs.hosting import Asynchronous, Capture, Container, Explain, Scaling, Serverless
+from configs.monitor import Monitor
 from configs.quantity import Duration, Percent, Share
 from configs.section import Dotted, Name, Section, Variable
 
@@ -407,13 +408,40 @@ class Production(Section):
     serverless: Serverless | None = None
     """Model servers on demand, down to none; `instance_count` always on without it."""
     asynchronous: Asynchronous | None = None
-    """Take asynchronous calls, too."""
+    """Take asynchronous calls, and no others."""
     notify: tuple[Variable, ...] = ()
     """Environment variables `env:NAME` that hold Apprise addresses, told of promotions and rollbacks."""
 
+    @property
+    def most_instances(self) -> int:
+        """The most instances that a version of it ever has."""
+        return self.scaling.max_instances if self.scaling else self.instance_count
 
-class Project(Section):
-    """A whole project."""
+    @property
+    def scaling(self) -> Scaling | None:
+        """How the number of instances follows the backlog, if it does."""
+        return self.asynchronous.scaling if self.asynchronous else None
+
+    @model_validator(mode="after")
+    def _scaling_fits(self) -> Self:
+        if self.scaling is None:
+            return self
+        if self.serverless:
+            raise ValueError("a serverless endpoint starts model servers itself; remove asynchronous.scaling")
+        low, high = max(1, self.scaling.min_instances), self.scaling.max_instances
+        if not low <= self.instance_count <= high:
+            raise ValueError(
+                f"instance_count {self.instance_count} is where scaling begins; set it to {low} to {high}"
+            )
+        return self
+
+
+_SETTABLE = {"SEAWAY_MAX_HOP_PAYLOAD_IN_MB", "SEAWAY_MULTI_MODEL_MEMORY_IN_MB"}
+_PLATFORM_S = {"SAGEMAKER_BASE_DIR", "SAGEMAKER_BIND_TO_PORT", "SAGEMAKER_MULTI_MODEL"}
+
+
+class Hosting(Section):
+    """What a version needs to be approved and to run, wherever its package comes from."""
 
     name: Name
     """The project."""
@@ -421,6 +449,45 @@ class Project(Section):
     """Name of the registered model."""
     description: str = ""
     """One sentence for people who decide."""
+    approval: Approval = Approval()
+    staging: Staging
+    production: Production
+    monitor: Monitor | None = None
+    """Watch the production endpoint; nobody watches without it."""
+    target: Literal["local", "docker"] | None = None
+    """Where endpoints run: processes of this machine, or containers of its Docker engine; the platform's own
+    choice (`SEAWAY_TARGET`, or local) when not given."""
+    container: Container = Container()
+    """How model servers run when the target is Docker."""
+    environment: dict[str, str] = {}
+    """Variables of every model server, for example `SAGEMAKER_MODEL_SERVER_TIMEOUT: "20"`; no secrets."""
+
+    @model_validator(mode="after")
+    def _own_variables(self) -> Self:
+        for name in self.environment:
+            if not name.isidentifier():
+                raise ValueError(f"environment: {name!r} is no name of a variable")
+            if name in _PLATFORM_S or (name.startswith("SEAWAY_") and name not in _SETTABLE):
+                raise ValueError(f"environment: {name} is set by the platform; remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _monitor_sees(self) -> Self:
+        watched = self.production.capture
+        if self.monitor and not self.production.serverless and (not watched or watched.mode == "Output"):
+            raise ValueError("monitor reads captured requests; add production.capture: {}, with its inputs")
+        return self
+
+    @model_validator(mode="after")
+    def _endpoints_differ(self) -> Self:
+        if self.staging.endpoint == self.production.endpoint:
+            raise ValueError("staging and production need different endpoint names")
+        return self
+
+
+class Project(Hosting):
+    """A whole project; `seaway register` needs none of data, process and train."""
+
     data: Data
     process: Process
     validation: Validate = Field(default=Validate(), alias="validate")
@@ -429,19 +496,5 @@ class Project(Section):
     gate: tuple[Threshold, ...] = ()
     """All must pass, or the build ends before registration."""
     package: Package = Package()
-    approval: Approval = Approval()
-    staging: Staging
-    production: Production
-    target: Literal["local", "docker"] | None = None
-    """Where endpoints run: processes of this machine, or containers of its Docker engine; the platform's own
-    choice (`SEAWAY_TARGET`, or local) when not given."""
-    container: Container = Container()
-    """How model servers run when the target is Docker."""
 
     model_config = ConfigDict(populate_by_name=True)
-
-    @model_validator(mode="after")
-    def _endpoints_differ(self) -> Self:
-        if self.staging.endpoint == self.production.endpoint:
-            raise ValueError("staging and production need different endpoint names")
-        return self

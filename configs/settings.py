@@ -21,6 +21,7 @@ DEFAULT_PORTS = {
     "mlflow": 5000,
     "controller": 8484,
     "asynchronous": 8585,
+    "internal": 8586,
     "envoy-1-admin": 9901,
     "envoy-2-admin": 9902,
 }

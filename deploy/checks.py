@@ -1,7 +1,8 @@
 """Endpoint tests that test: what a staging endpoint must answer before production is even planned.
 
 They go through the gateway as a client would, so that routing, contract and model are tested together. Every
-check gives a result, also when it cannot be carried out; none stops the others.
+check gives a result, also when it cannot be carried out; none stops the others. A package that a build made
+is asked all that its manifest promises; any other version is asked its samples.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from typing import Any
 import httpx
 
 from configs.project import Case, EndpointTests
+from deploy.asking import Caller, Check, CheckFailed, expect_ok, model_status, refusal
+from deploy.sampled import of_samples
+from steps.samples import Sample
 
 VARIANT = "x-Amzn-Invoked-Production-Variant"
-ORIGINAL = "OriginalStatusCode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,36 +49,45 @@ class SampleRequest:
     numeric: tuple[str, ...] = ()
 
 
-Client = Callable[[], httpx.Client]
-
-
 def run(
-    url: str, variant: str, sample: SampleRequest, tests: EndpointTests, client: httpx.Client | None = None
+    url: str,
+    variant: str,
+    asked: SampleRequest | Sequence[Sample],
+    tests: EndpointTests,
+    client: httpx.Client | None = None,
 ) -> tuple[CheckResult, ...]:
     """Carry out every test against `POST {url}`.
 
     Args:
         url: the endpoint's invocation address at the gateway.
         variant: the variant that must answer.
-        sample: the package's sample request.
+        asked: the package's sample request, or samples of any shape, at least one.
         tests: latency budget, tolerance and the user's cases.
         client: an HTTP client to use; a new one when not given.
     """
     with client or httpx.Client(timeout=70) as http:
-        caller = _Caller(http, url)
-        checks: list[tuple[str, Callable[[], str]]] = [
-            ("answers", lambda: _answers(caller, variant, sample)),
-            ("recorded predictions, JSON", lambda: _recorded_json(caller, sample, tests.tolerance)),
-            ("recorded predictions, CSV", lambda: _recorded_csv(caller, sample, tests.tolerance)),
-            *((f"refuses {name}", _refusal(caller, *request)) for name, request in _bad_requests(sample)),
+        caller = Caller(http, url)
+        if isinstance(asked, SampleRequest):
+            requests = [Sample("row", _json([row])) for row in asked.rows]
+            first, own = Sample("rows", _json(asked.rows[:1])), _of_package(caller, asked, tests)
+        else:
+            requests, first, own = list(asked), asked[0], of_samples(caller, asked, tests)
+        checks: list[Check] = [
+            ("answers", lambda: _answers(caller, variant, first)),
+            *own,
             *((f"case {case.name}", _case(caller, case)) for case in tests.cases),
-            ("latency budget", lambda: _latency(caller, sample, tests)),
+            ("latency budget", lambda: _latency(caller, requests, tests)),
         ]
         return tuple(_result(name, check) for name, check in checks)
 
 
-class CheckFailed(Exception):
-    """The answer is not what it must be; the message says what was expected and found."""
+def _of_package(caller: Caller, sample: SampleRequest, tests: EndpointTests) -> list[Check]:
+    """What a manifest promises."""
+    return [
+        ("recorded predictions, JSON", lambda: _recorded_json(caller, sample, tests.tolerance)),
+        ("recorded predictions, CSV", lambda: _recorded_csv(caller, sample, tests.tolerance)),
+        *((f"refuses {name}", _refusal(caller, *request)) for name, request in _bad_requests(sample)),
+    ]
 
 
 def _result(name: str, check: Callable[[], str]) -> CheckResult:
@@ -89,22 +101,9 @@ def _result(name: str, check: Callable[[], str]) -> CheckResult:
     return CheckResult(name, passed, detail, round(perf_counter() - start, 3))
 
 
-@dataclass(frozen=True, slots=True)
-class _Caller:
-    http: httpx.Client
-    url: str
-
-    def send(
-        self, body: bytes, content_type: str = "application/json", accept: str = "*/*"
-    ) -> httpx.Response:
-        return self.http.post(
-            self.url, content=body, headers={"content-type": content_type, "accept": accept}
-        )
-
-
-def _answers(caller: _Caller, variant: str, sample: SampleRequest) -> str:
-    answer = caller.send(_json(sample.rows[:1]))
-    _expect_ok(answer)
+def _answers(caller: Caller, variant: str, sample: Sample) -> str:
+    answer = caller.ask(sample)
+    expect_ok(answer)
     if answer.headers.get(VARIANT) != variant:
         raise CheckFailed(f"{VARIANT} is {answer.headers.get(VARIANT)!r}, expected {variant!r}")
     if not answer.headers.get("x-amzn-RequestId"):
@@ -112,16 +111,16 @@ def _answers(caller: _Caller, variant: str, sample: SampleRequest) -> str:
     return f"variant {variant} answers"
 
 
-def _recorded_json(caller: _Caller, sample: SampleRequest, tolerance: float) -> str:
+def _recorded_json(caller: Caller, sample: SampleRequest, tolerance: float) -> str:
     answer = caller.send(_json(sample.rows), accept="application/json")
-    _expect_ok(answer)
+    expect_ok(answer)
     return _compare(answer.json()["predictions"], sample.predictions, tolerance)
 
 
-def _recorded_csv(caller: _Caller, sample: SampleRequest, tolerance: float) -> str:
+def _recorded_csv(caller: Caller, sample: SampleRequest, tolerance: float) -> str:
     lines = [",".join(_cell(row.get(name)) for name in sample.columns) for row in sample.rows]
     answer = caller.send("\n".join(lines).encode(), "text/csv", "text/csv")
-    _expect_ok(answer)
+    expect_ok(answer)
     found = [line.split(",") for line in answer.text.strip().splitlines()]
     expected = [_cells(prediction) for prediction in sample.predictions]
     return _compare_cells(found, expected, tolerance)
@@ -175,22 +174,15 @@ def _bad_requests(sample: SampleRequest) -> Iterable[tuple[str, tuple[bytes, str
         yield f"a request without {sample.required[0]}", (_json([lacking]), "application/json")
 
 
-def _refusal(caller: _Caller, body: bytes, content_type: str) -> Callable[[], str]:
-    def check() -> str:
-        answer = caller.send(body, content_type)
-        status = _model_status(answer)
-        if not 400 <= status < 500:
-            raise CheckFailed(f"the model answered {status}, expected a 4xx")
-        return f"{status}"
-
-    return check
+def _refusal(caller: Caller, body: bytes, content_type: str) -> Callable[[], str]:
+    return refusal(caller, Sample("", body, content_type))
 
 
-def _case(caller: _Caller, case: Case) -> Callable[[], str]:
+def _case(caller: Caller, case: Case) -> Callable[[], str]:
     def check() -> str:
         body = case.body.encode() if isinstance(case.body, str) else json.dumps(case.body).encode()
         answer = caller.send(body, case.content_type)
-        status = _model_status(answer)
+        status = model_status(answer)
         if status != case.status:
             raise CheckFailed(f"status {status}, expected {case.status}: {answer.text[:200]}")
         if case.contains is not None and case.contains not in answer.text:
@@ -200,20 +192,12 @@ def _case(caller: _Caller, case: Case) -> Callable[[], str]:
     return check
 
 
-def _model_status(answer: httpx.Response) -> int:
-    """The status the model itself gave; the gateway wraps failures in 424."""
-    if answer.status_code == 424:
-        return int(answer.json()[ORIGINAL])
-    return answer.status_code
-
-
-def _latency(caller: _Caller, sample: SampleRequest, tests: EndpointTests) -> str:
+def _latency(caller: Caller, requests: Sequence[Sample], tests: EndpointTests) -> str:
     budget = tests.latency
-    bodies = [_json([row]) for row in sample.rows]
 
     def timed(number: int) -> tuple[float, bool]:
         start = perf_counter()
-        answer = caller.send(bodies[number % len(bodies)])
+        answer = caller.ask(requests[number % len(requests)])
         return perf_counter() - start, answer.status_code == 200
 
     with ThreadPoolExecutor(budget.concurrency) as pool:
@@ -229,11 +213,6 @@ def _latency(caller: _Caller, sample: SampleRequest, tests: EndpointTests) -> st
     if p99 > allowed:
         raise CheckFailed(f"{found}; p99 may take {allowed:g} ms")
     return found
-
-
-def _expect_ok(answer: httpx.Response) -> None:
-    if answer.status_code != 200:
-        raise CheckFailed(f"status {answer.status_code}: {answer.text[:300]}")
 
 
 def _json(rows: Sequence[Mapping[str, Any]]) -> bytes:

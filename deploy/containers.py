@@ -18,6 +18,7 @@ from typing import Any
 from deploy.errors import PlanRefused
 from deploy.instances import LONGEST_PAUSE, UNSEEN, Instance
 from deploy.port import Fleet
+from serving.capture.settings import parse
 
 PORT = 8080
 """Where every image listens."""
@@ -29,6 +30,10 @@ LEAST, ROOT_COMPAT = "least", "root-compat"
 """The profiles: no privileges at all; or root with the four capabilities that nginx and its like need."""
 HOME, FLEET, SLOT, SPECIFICATION = "seaway.home", "seaway.fleet", "seaway.slot", "seaway.specification"
 """Labels by which our containers are found again."""
+SIDECAR = ".sidecar"
+"""How the name of a container ends that stands before another one."""
+CAPTURE = "SEAWAY_CAPTURE"
+"""Variable with the settings of capture, as JSON."""
 STARTUP_SECONDS = 480.0
 """Longest time from the start of an instance with a whole processor to its first answer to `/ping`."""
 GRACE_SECONDS = 35.0
@@ -63,6 +68,20 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What sets the containers of one instance apart."""
+
+    suffix: str = ""
+    """How its name ends."""
+    command: tuple[str, ...] = ("serve",)
+    """What the image is told to do."""
+    port: int = PORT
+    """Where it listens."""
+    network: str = ""
+    """`container:NAME` of the one whose network it shares, which publishes its port for both."""
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """A container as the engine shows it."""
 
@@ -86,6 +105,11 @@ class Look:
     def up(self) -> bool:
         """It has processes."""
         return self.status in {"running", "paused", "restarting"}
+
+    @property
+    def sidecar(self) -> bool:
+        """It stands before another container."""
+        return self.name.endswith(SIDECAR)
 
     @property
     def over(self) -> bool:
@@ -124,7 +148,14 @@ def free_slot(taken: set[int]) -> int:
 
 
 def arguments(
-    fleet: Fleet, slot: int, *, image: str, package: Path, limits: Limits, home: str
+    fleet: Fleet,
+    slot: int,
+    *,
+    image: str,
+    package: Path,
+    limits: Limits,
+    home: str,
+    part: Part | None = None,
 ) -> dict[str, Any]:
     """What the engine is asked to create: arguments of `containers.create` in Docker's SDK.
 
@@ -135,17 +166,19 @@ def arguments(
         package: folder of the unpacked package, on the engine's machine.
         limits: of the target; those of the fleet go first.
         home: `home_id` of the installation.
+        part: which of the instance's containers it is; its only one when not given.
 
     Raises:
         PlanRefused: there is no such profile.
     """
-    limits = limits.of(fleet)
+    limits, part = limits.of(fleet), part or Part()
+    published = {"ports": {f"{part.port}/tcp": ("127.0.0.1", None)}}
     asked: dict[str, Any] = {
         "image": image,
-        "command": ["serve"],
-        "name": container_name(home, fleet.id, slot),
+        "command": list(part.command),
+        "name": container_name(home, fleet.id, slot) + part.suffix,
         "environment": _environment(fleet, limits),
-        "ports": {f"{PORT}/tcp": ("127.0.0.1", None)},
+        **({"network_mode": part.network} if part.network else published),
         "volumes": {str(package): {"bind": MODEL, "mode": "ro"}}
         | {folder: {"bind": folder, "mode": "rw"} for folder in written(fleet)},
         "mem_limit": limits.memory,
@@ -162,17 +195,20 @@ def arguments(
 
 
 def written(fleet: Fleet) -> tuple[str, ...]:
-    """Folders outside that an instance writes to: where captures go, unless they go elsewhere."""
-    capture = dict(fleet.environment).get("SEAWAY_CAPTURE", "")
-    content = json.loads(capture) if capture else {}
-    named = (str(content.get(name) or "") for name in ("destination", "spool_folder"))
+    """Folders outside that an instance writes to: those of captures and outcomes, unless these go to S3."""
+    capture = dict(fleet.environment).get(CAPTURE, "")
+    if not capture:
+        return ()
+    settings = parse(capture)
+    named = (settings.destination, settings.outcomes, settings.spool)
     return tuple(folder for folder in named if folder.startswith("/"))
 
 
 def look(inspected: Mapping[str, Any]) -> Look:
     """Read what the engine says of a container (`docker inspect`)."""
     state, config = inspected["State"], inspected["Config"]
-    published = (inspected["NetworkSettings"].get("Ports") or {}).get(f"{PORT}/tcp") or []
+    ports = inspected["NetworkSettings"].get("Ports") or {}
+    published: list[dict[str, str]] = next((places for places in ports.values() if places), [])
     error = state.get("Error", "")
     created = seconds(inspected["Created"]) if error else 0.0
     return Look(

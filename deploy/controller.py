@@ -15,12 +15,15 @@ from pathlib import Path
 from configs.project import Alarm
 from deploy import judge, variants
 from deploy import rollout as machine
-from deploy.counting import increase
+from deploy.backlogs import Backlogs, MemoryBacklogs
+from deploy.counting import increase, without_unmet
 from deploy.errors import DeployError, Permanent
 from deploy.port import Fleet, Readiness, Share, Target, Totals
 from deploy.release import Release
 from deploy.rollout import Phase, Seen, State, Verdict
-from deploy.store import Endpoint, Event, Rollout, Store
+from deploy.scaler import Scaler
+from deploy.store import Store
+from deploy.stored import Endpoint, Event, Rollout
 from deploy.variants import Arrangement
 from monitoring.alarms import Sample, merge
 
@@ -50,15 +53,22 @@ class Controller:
         target: where endpoints run.
         archives: packages by digest.
         clock: only to note when an effect was complete; the time of the look when not given.
+        backlogs: queues of asynchronous endpoints, by which these are scaled; none in memory when not given.
     """
 
     def __init__(
-        self, store: Store, target: Target, archives: Path, clock: Callable[[], datetime] | None = None
+        self,
+        store: Store,
+        target: Target,
+        archives: Path,
+        clock: Callable[[], datetime] | None = None,
+        backlogs: Backlogs | None = None,
     ) -> None:
         self._store = store
         self._target = target
         self._archives = archives
         self._clock = clock
+        self._scaler = Scaler(store, target, backlogs or MemoryBacklogs())
 
     def tick(self, now: datetime) -> None:
         """One look at every endpoint, and at the fleets that nobody wants any more."""
@@ -96,7 +106,7 @@ class Controller:
         if endpoint.stable is None:
             self._target.route(endpoint.name, ())
             return
-        fleet = endpoint.stable.fleet(endpoint.name, self._archives)
+        fleet = self._scaled(endpoint, endpoint.stable, now)
         self._target.start(fleet)
         arrangement = self._without_expired(endpoint, now)
         beside = {one.name: one.release.fleet(endpoint.name, self._archives) for one in arrangement.variants}
@@ -106,10 +116,17 @@ class Controller:
         ids = {name: other.id for name, other in beside.items()}
         shares = variants.split(arrangement, (fleet.id, fleet.variant), ids, ready)
         self._target.route(endpoint.name, shares, arrangement.sticky)
-        look = self._observe(endpoint.name, now)
+        look = self._observe(endpoint, now)
         with self._store.writing() as store:
             for name, sample in look.samples.items():
                 store.count(name, look.totals[name], sample)
+        self._scaler.tell(endpoint.name, endpoint.stable, (fleet, *beside.values()))
+
+    def _scaled(self, endpoint: Endpoint, stable: Release, now: datetime) -> Fleet:
+        """The stable release with as many instances as it needs now."""
+        fleet = stable.fleet(endpoint.name, self._archives)
+        self._scaler.decide(endpoint.name, stable, (fleet.id,), now)
+        return self._scaler.sized(endpoint.name, stable).fleet(endpoint.name, self._archives)
 
     def _without_expired(self, endpoint: Endpoint, now: datetime) -> Arrangement:
         """End the shadow tests whose time is over; what still serves beside the stable release."""
@@ -137,7 +154,7 @@ class Controller:
 
     def _retire(self, fleet: Fleet) -> None:
         self._target.stop(fleet)
-        if self._target.ready(fleet).wanted == 0:
+        if self._target.ready(fleet).gone:
             with self._store.writing() as store:
                 store.keep(fleet.id)
 
@@ -164,8 +181,9 @@ class Controller:
         """Bring the world to the present state, then look at it. Whatever fails is a sight, not a crash."""
         empty = Look({}, {})
         try:
+            self._scale(endpoint, rollout, now)
             readiness, applied = self._shape(endpoint, rollout)
-            look = self._observe(endpoint.name, now)
+            look = self._observe(endpoint, now)
         except Permanent as error:
             return Seen(False, False, abort=rollout.abort, broken=str(error)), empty, rollout.case, None
         except DeployError as error:
@@ -190,14 +208,16 @@ class Controller:
         """
         plan, state = rollout.request.plan, rollout.state
         wanted = machine.wanted(plan, state)
-        fleet = rollout.request.release.fleet(endpoint.name, self._archives, wanted.share)
+        new = self._scaler.sized(endpoint.name, rollout.request.release, least=1)
+        fleet = new.fleet(endpoint.name, self._archives, wanted.share)
         self._target.start(fleet)
         readiness = self._target.ready(fleet)
         step = machine.current(plan, state)
         waiting = bool(step and step.batched and state.step) and not readiness.complete
         shown = machine.wanted(plan, replace(state, step=state.step - 1)) if waiting else wanted
         if endpoint.stable:
-            self._target.start(endpoint.stable.fleet(endpoint.name, self._archives, shown.stable_share))
+            old = self._scaler.sized(endpoint.name, endpoint.stable, least=1)
+            self._target.start(old.fleet(endpoint.name, self._archives, shown.stable_share))
         sticky = rollout.request.sticky
         self._target.route(endpoint.name, self._split(endpoint, rollout, shown), sticky)
         return readiness, not waiting
@@ -212,10 +232,19 @@ class Controller:
             shares.append(Share(fleet.id, fleet.variant, wanted.split.weight, wanted.split.mirror))
         return tuple(shares)
 
-    def _observe(self, endpoint: str, now: datetime) -> Look:
-        totals = self._target.observe(endpoint)
+    def _scale(self, endpoint: Endpoint, rollout: Rollout, now: datetime) -> None:
+        """Both versions follow the backlog, and none of them sleeps."""
+        new, old = rollout.request.release, endpoint.stable
+        fleets = [one.fleet(endpoint.name, self._archives) for one in (new, old) if one]
+        self._scaler.decide(endpoint.name, new, [fleet.id for fleet in fleets], now, rolling=True)
+        self._scaler.tell(endpoint.name, new, fleets)
+
+    def _observe(self, endpoint: Endpoint, now: datetime) -> Look:
+        totals = self._target.observe(endpoint.name)
         before = {name: self._store.counters(name) for name in totals}
         samples = {name: increase(before[name], seen, now) for name, seen in totals.items()}
+        if endpoint.stable and endpoint.stable.scaling:
+            samples = {name: without_unmet(sample) for name, sample in samples.items()}
         return Look({name: {**before[name], **seen} for name, seen in totals.items()}, samples)
 
     def _judge(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 
 from deploy.port import Counters, Totals
 from monitoring.alarms import Sample, merge
+
+UNMET = "upstream_cx_none_healthy"
+"""The gateway's counter of requests for which there was no healthy instance."""
 
 
 def increase(before: Totals, after: Totals, at: datetime) -> Sample:
@@ -22,6 +26,14 @@ def increase(before: Totals, after: Totals, at: datetime) -> Sample:
         errors_5xx=sum(part.errors_5xx for part in parts),
         latency=merge([part.latency for part in parts]),
         other=dict(further),
+    )
+
+
+def without_unmet(sample: Sample) -> Sample:
+    """The sample without requests that found no instance: an asynchronous call stays in its queue then."""
+    unmet = sample.other.get(UNMET, 0)
+    return replace(
+        sample, requests=max(0, sample.requests - unmet), errors_5xx=max(0, sample.errors_5xx - unmet)
     )
 
 

@@ -22,6 +22,8 @@ from deploy.port import Fleet, Share, Totals
 
 DRAIN_SECONDS = 30.0
 """Longest time that running requests get before an instance or a fleet ends."""
+ASYNC_DRAIN_SECONDS = 3660.0
+"""The same for asynchronous endpoints, whose requests may take an hour."""
 SETTLE_SECONDS = 0.5
 """Time for every worker of the gateway to follow a new configuration."""
 APPLY_SECONDS = 3.0
@@ -100,13 +102,19 @@ class DataPlane:
             GatewayUnreachable: the gateway did not take the routes yet; it will when it runs again.
         """
         with self.lock():
-            for share in split:
-                if self.load(share.fleet) is None:
-                    raise RolloutRefused(f"fleet {share.fleet} does not run; start it before routing to it")
+            records = {share.fleet: self.load(share.fleet) for share in split}
+            for fleet, record in records.items():
+                if record is None:
+                    raise RolloutRefused(f"fleet {fleet} does not run; start it before routing to it")
             endpoints = self._gateway.endpoints()
             endpoints.pop(endpoint, None)
             wanted = endpoints | ({endpoint: split} if split else {})
-            version = self._gateway.write_routes(wanted, {endpoint: sticky})
+            answering = [records[share.fleet] for share in split if share.weight]
+            calls = {endpoint: all(record and record.fleet.asynchronous for record in answering)}
+            models = {
+                endpoint: any(record and self._many_models(record.fleet) for record in records.values())
+            }
+            version = self._gateway.write_routes(wanted, {endpoint: sticky}, calls, models)
         self._confirm(version)
 
     def publish(self, record: Record) -> None:
@@ -122,7 +130,7 @@ class DataPlane:
         for instance in record.draining:
             age = self.clock() - (instance.draining_since or 0.0)
             host = hosts.get(instance.port, Host(healthy=False, active=0))
-            if age < SETTLE_SECONDS or (age < DRAIN_SECONDS and (host.healthy or host.active)):
+            if age < SETTLE_SECONDS or (age < _patience(record) and (host.healthy or host.active)):
                 continue
             if ended(record.fleet, instance):
                 record = record.without(instance.key)
@@ -157,7 +165,12 @@ class DataPlane:
             return False
         self._confirm(self._gateway.write_routes(self._gateway.endpoints()))
         active = sum(host.active for host in self._admin.hosts(record.fleet.id).values())
-        return active == 0 or age >= DRAIN_SECONDS
+        return active == 0 or age >= _patience(record)
+
+    def _many_models(self, fleet: Fleet) -> bool:
+        from serving.loading import MODELS
+
+        return (self.package(fleet) / MODELS).is_file()
 
     def _routed(self, fleet: str) -> bool:
         return any(share.fleet == fleet for split in self._gateway.endpoints().values() for share in split)
@@ -214,6 +227,10 @@ def tail(log: Path) -> str:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 8192))
         return "\n".join(file.read().decode(errors="replace").splitlines()[-LAST_LINES:])
+
+
+def _patience(record: Record) -> float:
+    return ASYNC_DRAIN_SECONDS if record.fleet.asynchronous else DRAIN_SECONDS
 
 
 def _ports(instances: Iterable[Instance]) -> list[int]:

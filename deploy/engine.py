@@ -11,14 +11,35 @@ from typing import TYPE_CHECKING, Any
 
 from deploy import containers
 from deploy.containers import GRACE_SECONDS, Look
-from deploy.errors import Temporary
+from deploy.errands import Progress
+from deploy.errors import Permanent, Temporary
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 
+_REFUSALS = (
+    "not found",
+    "manifest unknown",
+    "name unknown",
+    "denied",
+    "unauthorized",
+    "no basic auth",
+    "invalid reference",
+)
+"""Words of registries that answer and refuse."""
+
+
 class EngineUnavailable(Temporary):
     """Docker's engine does not answer, or refuses for a reason of its own."""
+
+
+class RegistryUnreachable(Temporary):
+    """The registry of an image does not answer."""
+
+
+class ImageMissing(Permanent):
+    """The engine does not have the image, and its registry does not give it."""
 
 
 class Engine:
@@ -47,12 +68,39 @@ class Engine:
             return containers.look(self._client().api.inspect_container(name))
         return None
 
-    def has(self, image: str) -> bool:
-        """Tell whether the engine can start the image without asking a registry."""
+    def labels(self, image: str) -> dict[str, str] | None:
+        """The labels of an image; None when the engine would have to ask a registry for it."""
         with _translated(), _absent():
-            self._client().api.inspect_image(image)
-            return True
-        return False
+            return dict(self._client().api.inspect_image(image)["Config"].get("Labels") or {})
+        return None
+
+    def pull(self, image: str, tell: Callable[[str], None]) -> None:
+        """Get an image from its registry, with the login that `docker login` left for this user.
+
+        Args:
+            image: its name, as `docker pull` takes it.
+            tell: told how far it has come.
+
+        Raises:
+            ImageMissing: the registry has no such image, or does not give it to us.
+            RegistryUnreachable: the registry does not answer.
+            EngineUnavailable: the engine does not.
+        """
+        from docker.errors import APIError
+        from docker.utils import parse_repository_tag
+
+        repository, tag = parse_repository_tag(image)
+        progress = Progress()
+        tell(f"pulling {image}")
+        try:
+            with _translated(passing=APIError):
+                reports = self._client().api.pull(repository, tag or "latest", stream=True, decode=True)
+                for report in reports:
+                    if "error" in report:
+                        raise _unpulled(image, str(report["error"]))
+                    tell(f"pulling {image}: {progress.line(report)}")
+        except APIError as error:
+            raise _unpulled(image, str(error.explanation or error)) from error
 
     def create(self, arguments: dict[str, Any]) -> None:
         """Make a container, unless somebody just did."""
@@ -91,16 +139,21 @@ class Engine:
     def halt(self, seconds: float = GRACE_SECONDS) -> None:
         """End every container of this installation, wait for it, and remove them; the fleets stay wanted.
 
-        For the platform when it goes down; at its next start the target makes the containers again.
+        For the platform when it goes down; at its next start the target makes the containers again. Sidecars
+        get these seconds, and then the other containers.
         """
-        for name, look in self.looks().items():
-            if look.up:
-                self.signal(name, "SIGTERM")
-        deadline = time.monotonic() + seconds
-        while any(look.up for look in self.looks().values()) and time.monotonic() < deadline:
-            time.sleep(0.1)
+        for sidecars in (True, False):  # a sidecar passes on what it has taken, before its container ends
+            deadline = time.monotonic() + seconds
+            for name, look in self.looks().items():
+                if look.up and look.sidecar == sidecars:
+                    self.signal(name, "SIGTERM")
+            while self._running(sidecars=sidecars) and time.monotonic() < deadline:
+                time.sleep(0.1)
         for name in self.looks():
             self.remove(name)
+
+    def _running(self, *, sidecars: bool) -> bool:
+        return any(look.up and look.sidecar == sidecars for look in self.looks().values())
 
     def process(self) -> int:
         """Process id of the engine, to notice that it restarted; 0 where that cannot be known."""
@@ -129,13 +182,30 @@ class Engine:
         return self._made
 
 
+def _unpulled(image: str, said: str) -> ImageMissing | RegistryUnreachable:
+    """Why a pull failed, by what the engine says of it."""
+    words = said.lower()
+    if any(sign in words for sign in _REFUSALS):
+        return ImageMissing(
+            f"no registry gives the image {image} ({said}); build or push it, correct its name, or log in "
+            "with `docker login`"
+        )
+    return RegistryUnreachable(
+        f"the registry of the image {image} cannot be reached ({said}); it is tried again. Check the name "
+        "and the network, or load the image with `docker load`"
+    )
+
+
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translated(*, passing: type[Exception] | tuple[()] = ()) -> Iterator[None]:
+    """Errors in our words, but those of the kind `passing`."""
     from docker.errors import DockerException
     from requests import RequestException
 
     try:
         yield
+    except passing:
+        raise
     except (DockerException, RequestException) as error:
         raise EngineUnavailable(f"Docker's engine does not do what it must: {error}") from error
 

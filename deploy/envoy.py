@@ -188,21 +188,35 @@ class ConfigFolder:
         return gateway.remembered_routes(json.loads(file.read_text())) if file.exists() else {}
 
     def write_routes(
-        self, endpoints: Mapping[str, tuple[Share, ...]], sticky: Mapping[str, str] | None = None
+        self,
+        endpoints: Mapping[str, tuple[Share, ...]],
+        sticky: Mapping[str, str] | None = None,
+        asynchronous: Mapping[str, bool] | None = None,
+        many_models: Mapping[str, bool] | None = None,
     ) -> str:
         """Replace the routes of all endpoints; returns their version.
 
         Args:
             endpoints: the split of each by name.
             sticky: what identifies a client, by endpoint; as it was for endpoints that are not named.
+            asynchronous: which endpoints take asynchronous calls only; the same holds.
+            many_models: at which endpoints a caller chooses the model; the same holds.
 
         Raises:
             ValueError: the weights of an endpoint do not sum to 100, or a rule cannot be read.
         """
         before = self._layouts()
         rules = {name: layout.sticky for name, layout in before.items()} | dict(sticky or {})
+        calls = {name: layout.asynchronous for name, layout in before.items()} | dict(asynchronous or {})
+        many = {name: layout.many_models for name, layout in before.items()} | dict(many_models or {})
         layouts = {
-            name: gateway.arrange(before.get(name), split, rules.get(name, ""))
+            name: gateway.arrange(
+                before.get(name),
+                split,
+                rules.get(name, ""),
+                asynchronous=calls.get(name, False),
+                many_models=many.get(name, False),
+            )
             for name, split in endpoints.items()
         }
         return self._write("rds.json", gateway.routes(layouts, timeout=self._timeout))

@@ -1,7 +1,7 @@
 """The gateway's configuration as plain data: what Envoy should do for a given set of endpoints.
 
-Routes (RDS, `deploy/routes.py`), clusters (CDS) and instances (EDS) are separate files that the adapter
-replaces; the listener (`deploy/listener.py`) stays.
+Routes (RDS, `deploy/routes.py`, with what is refused in `deploy/refusals.py`), clusters (CDS) and instances
+(EDS) are separate files that the adapter replaces; the listener (`deploy/listener.py`) stays.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
 
+from deploy.layout import Layout, arrange
 from deploy.listener import (
     LATENCY_BUCKETS_MS,
     MAX_BODY_BYTES,
@@ -20,7 +21,7 @@ from deploy.listener import (
     watched,
 )
 from deploy.port import Fleet
-from deploy.routes import MODEL_TIMEOUT_SECONDS, Layout, arrange, remembered_routes, routes
+from deploy.routes import MODEL_TIMEOUT_SECONDS, remembered_routes, routes
 
 __all__ = [
     "LATENCY_BUCKETS_MS",

@@ -13,7 +13,8 @@ import re
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,23 +72,46 @@ def runtime_of(folder: Path) -> str:
     return "onnx" if manifest.runtime == "onnx" and manifest.trained_from is None else "full"
 
 
-def stock_tag(runtime: str) -> str:
-    """Name of the stock image that this installation would make; it changes with every library in it."""
-    return f"{STOCK}:{runtime}-{_fingerprint(runtime)}"
+def stock_tag(runtime: str, extras: Iterable[str] = ()) -> str:
+    """Name of the stock image that this installation would make; it changes with every library in it.
+
+    Raises:
+        ImageRefused: there is no such extra, or a library is not installed here.
+    """
+    extras = rootfs.lacking(runtime, extras)
+    return _base_tag(runtime, extras, rootfs.libraries_of(extras))
 
 
 class Stock:
-    """Names of the stock images; each is found out once in the object's life."""
+    """Stock images: their names, each found out once in the object's life, and how they are made."""
 
     def __init__(self) -> None:
-        self._tags: dict[str, str] = {}
+        self._tags: dict[tuple[str, tuple[str, ...]], str] = {}
 
-    def __call__(self, folder: Path) -> str:
-        """The stock image for an unpacked package."""
-        runtime = runtime_of(folder)
-        if runtime not in self._tags:
-            self._tags[runtime] = stock_tag(runtime)
-        return self._tags[runtime]
+    def package(self, folder: Path, extras: Iterable[str] = ()) -> str:
+        """Name of the stock image for an unpacked package."""
+        return self._tag(runtime_of(folder), extras)
+
+    def sidecar(self, extras: Iterable[str] = ()) -> str:
+        """Name of the stock image that stands before somebody else's container."""
+        return self._tag("onnx", extras)
+
+    def make(self, tag: str, tell: Tell) -> None:
+        """Make a stock image that one of the other methods named.
+
+        Raises:
+            ImageRefused: a library is not installed here.
+            BuildFailed: the engine does not answer or has no room.
+        """
+        runtime, extras = next(key for key, known in self._tags.items() if known == tag)
+        with closing(Builder(tell=tell)) as builder:
+            builder.stock(runtime, extras)
+
+    def _tag(self, runtime: str, extras: Iterable[str]) -> str:
+        key = (runtime, tuple(sorted(set(extras))))
+        if key not in self._tags:
+            self._tags[key] = stock_tag(*key)
+        return self._tags[key]
 
 
 class Builder:
@@ -102,22 +126,30 @@ class Builder:
         self._given = client
         self._tell = tell
 
-    def stock(self, runtime: str) -> Built:
+    def stock(self, runtime: str, extras: Iterable[str] = ()) -> Built:
         """The stock image of a runtime, made unless the engine has it.
 
+        Args:
+            runtime: a key of `rootfs.RUNTIMES`.
+            extras: keys of `rootfs.EXTRAS`.
+
         Raises:
-            ImageRefused: a library is not installed here.
+            ImageRefused: there is no such extra, or a library is not installed here.
             BuildFailed: the engine does not answer or has no room.
         """
-        return self._base(runtime, ())
+        extras = rootfs.lacking(runtime, extras)
+        return self._base(runtime, extras, rootfs.libraries_of(extras))
 
-    def package(self, archive: Path, *, tag: str = "", runtime: str = "") -> Built:
+    def package(
+        self, archive: Path, *, tag: str = "", runtime: str = "", extras: Iterable[str] = ()
+    ) -> Built:
         """An image that holds a package and every library the package asks for.
 
         Args:
             archive: `model.tar.gz`.
             tag: the image's name; `seaway/<model>:<digest>` when empty.
             runtime: a key of `rootfs.RUNTIMES`; chosen by what the package holds when empty.
+            extras: keys of `rootfs.EXTRAS`.
 
         Raises:
             PackageDamaged: the archive cannot be used.
@@ -131,7 +163,9 @@ class Builder:
             folder, found = Path(place) / "model", digest(archive)
             model = _unpack(archive, folder, found)
             runtime = runtime or runtime_of(folder)
-            base = self._base(runtime, _missing(folder, runtime))
+            extras = rootfs.lacking(runtime, extras)
+            libraries = rootfs.libraries_of(extras)
+            base = self._base(runtime, extras, (*libraries, *_missing(folder, runtime, libraries)))
             tag = tag or f"seaway/{repository(model)}:{found[:12]}"
             self._tell(f"adding the package {found[:12]} as {tag}")
             labels = {PACKAGE: found, RUNTIME: runtime}
@@ -141,16 +175,16 @@ class Builder:
                 )
         return self._built(tag, runtime, time.perf_counter() - began)
 
-    def _base(self, runtime: str, extra: tuple[str, ...]) -> Built:
+    def _base(self, runtime: str, extras: tuple[str, ...], libraries: tuple[str, ...]) -> Built:
         began = time.perf_counter()
-        tag = f"{STOCK}:{runtime}-{_fingerprint(runtime, extra)}"
+        tag = _base_tag(runtime, extras, libraries)
         if (there := self._find(tag, runtime)) is not None:
             return there
         self._tell(f"making {tag} from this Python and its libraries")
         with tempfile.TemporaryDirectory() as place:
             root = Path(place) / "root"
             root.mkdir()
-            rootfs.gather(root, runtime, extra)
+            rootfs.gather(root, runtime, libraries)
             archive = Path(place) / "root.tar"
             with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as tar:
                 tar.add(root, ".", filter=_owned_by_root)
@@ -192,9 +226,11 @@ class Builder:
             self._given.close()
 
 
-def _fingerprint(runtime: str, extra: tuple[str, ...] = ()) -> str:
-    """Changes with the image's files and with how it is run."""
-    return hashlib.sha256(f"{rootfs.fingerprint(runtime, extra)} {_CHANGES}".encode()).hexdigest()[:12]
+def _base_tag(runtime: str, extras: Iterable[str], libraries: tuple[str, ...]) -> str:
+    """Its digits change with the image's files and with how it is run."""
+    files = rootfs.fingerprint(runtime, libraries)
+    changes = hashlib.sha256(f"{files} {_CHANGES}".encode()).hexdigest()[:12]
+    return f"{STOCK}:{'-'.join((runtime, *sorted(set(extras)), changes))}"
 
 
 def _unpack(archive: Path, folder: Path, found: str) -> str:
@@ -209,14 +245,15 @@ def _unpack(archive: Path, folder: Path, found: str) -> str:
         raise PackageDamaged(str(error)) from error
 
 
-def _missing(folder: Path, runtime: str) -> tuple[str, ...]:
-    """What the package asks for beyond the stock image, or in another version."""
-    from serving.package import MANIFEST, load_manifest
+def _missing(folder: Path, runtime: str, libraries: tuple[str, ...]) -> tuple[str, ...]:
+    """What serving the package loads beyond the stock image with these libraries, or in another version."""
+    from serving.package import MANIFEST, REQUIREMENTS
 
-    if not (folder / MANIFEST).is_file():
+    if not (folder / MANIFEST).is_file() or not (folder / REQUIREMENTS).is_file():
         return ()
-    there = {f"{name}=={version}" for name, version in rootfs.versions(runtime).items()}
-    return tuple(sorted(set(load_manifest(folder).dependencies) - there))
+    there = {f"{name}=={version}" for name, version in rootfs.versions(runtime, libraries).items()}
+    lines = {line.strip() for line in (folder / REQUIREMENTS).read_text().splitlines()}
+    return tuple(sorted(line for line in lines - there if line and not line.startswith("#")))
 
 
 def _context(folder: Path, base: str, labels: dict[str, str]) -> io.BytesIO:

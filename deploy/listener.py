@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from deploy.answers import LUA, local_replies
+from deploy.answers import ASYNC_MARK, local_replies
+from deploy.lua import LUA
+from serving.contract import STAGE
 
 ASYNC_CLUSTER = "seaway-async"
 """The process that takes asynchronous calls."""
@@ -24,8 +27,22 @@ LATENCY_BUCKETS_MS = (
 )
 """Upper bounds of the latency histogram in milliseconds."""
 REQUEST_ID_HEADER = "x-amzn-RequestId"
+REQUEST_SECONDS, INTERNAL_REQUEST_SECONDS = 300, 3660
+"""Longest time for a request to arrive: from a client, and from the asynchronous service."""
 
+_RUNTIME = {"re2.max_program_size.error_level": 10_000}
+"""Patterns of 1024 characters are longer than Envoy takes unless it is told to; they are ours alone."""
 _TYPES = "type.googleapis.com/envoy"
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncPorts:
+    """How asynchronous calls come and go."""
+
+    service: int
+    """Where the process listens that takes them."""
+    internal: int
+    """Where it alone sends them to the endpoints: requests that may be long, and last an hour."""
 
 
 def bootstrap(
@@ -36,7 +53,7 @@ def bootstrap(
     port: int,
     folder: PurePath,
     node: str,
-    asynchronous: int = 0,
+    asynchronous: AsyncPorts | None = None,
 ) -> dict[str, Any]:
     """The file Envoy is started with.
 
@@ -47,7 +64,7 @@ def bootstrap(
         port: its port.
         folder: where the adapter replaces `rds.json`, `cds.json` and the files in `eds/`.
         node: name of this Envoy in its own logs and statistics.
-        asynchronous: port of the process that takes asynchronous calls, on `admin_host`; 0 for none.
+        asynchronous: ports of asynchronous calls, on `admin_host`; None without them.
     """
     return {
         "node": {"id": node, "cluster": "seaway"},
@@ -58,10 +75,18 @@ def bootstrap(
                 {"match": {"suffix": "upstream_rq_time"}, "buckets": list(LATENCY_BUCKETS_MS)}
             ]
         },
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}]},
         "dynamic_resources": {"cds_config": watched(folder / "cds.json")},
         "static_resources": {
-            "listeners": [_listener(host, port, folder)],
-            "clusters": [_static(ASYNC_CLUSTER, admin_host, asynchronous)] if asynchronous else [],
+            "listeners": [
+                _listener("seaway", host, port, _connection_manager(folder)),
+                *(
+                    [_listener("seaway-internal", admin_host, asynchronous.internal, _internal(folder))]
+                    if asynchronous
+                    else []
+                ),
+            ],
+            "clusters": ([_static(ASYNC_CLUSTER, admin_host, asynchronous.service)] if asynchronous else []),
         },
         "overload_manager": {
             "resource_monitors": [
@@ -89,9 +114,9 @@ def _static(name: str, host: str, port: int) -> dict[str, Any]:
     }
 
 
-def _listener(host: str, port: int, folder: PurePath) -> dict[str, Any]:
+def _listener(name: str, host: str, port: int, manager: dict[str, Any]) -> dict[str, Any]:
     return {
-        "name": "seaway",
+        "name": name,
         "address": address(host, port),
         "per_connection_buffer_limit_bytes": 1024 * 1024,
         "filter_chains": [
@@ -99,7 +124,7 @@ def _listener(host: str, port: int, folder: PurePath) -> dict[str, Any]:
                 "filters": [
                     {
                         "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": _connection_manager(folder),
+                        "typed_config": manager,
                     }
                 ]
             }
@@ -119,7 +144,8 @@ def _connection_manager(folder: PurePath) -> dict[str, Any]:
         "normalize_path": True,
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
         "request_headers_timeout": "10s",
-        "request_timeout": "300s",
+        "request_timeout": f"{REQUEST_SECONDS}s",
+        "early_header_mutation_extensions": _early({"remove": ASYNC_MARK}),
         "http2_protocol_options": {
             "max_concurrent_streams": 100,
             "initial_stream_window_size": 1024 * 1024,
@@ -129,6 +155,21 @@ def _connection_manager(folder: PurePath) -> dict[str, Any]:
         "local_reply_config": local_replies(MAX_BODY_BYTES),
         "access_log": [_access_log()],
     }
+
+
+def _internal(folder: PurePath) -> dict[str, Any]:
+    """The same routes for the asynchronous service: its requests carry a mark that no client can set."""
+    return _connection_manager(folder) | {
+        "request_timeout": f"{INTERNAL_REQUEST_SECONDS}s",
+        "early_header_mutation_extensions": _early({"append": header(ASYNC_MARK, "1")}),
+    }
+
+
+def _early(mutation: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is done to a request's headers before a route is chosen."""
+    name = "envoy.http.early_header_mutation.header_mutation"
+    package = f"{_TYPES}.extensions.http.early_header_mutation.header_mutation.v3"
+    return [{"name": name, "typed_config": {"@type": f"{package}.HeaderMutation", "mutations": [mutation]}}]
 
 
 def _access_log() -> dict[str, Any]:
@@ -158,6 +199,7 @@ def _filters() -> list[dict[str, Any]]:
     answer = [
         {"append": header(REQUEST_ID_HEADER, "%REQ(x-request-id)%")},
         {"remove": "server"},
+        {"remove": STAGE},
     ]
     configured: dict[str, dict[str, Any]] = {
         "header_mutation": {
@@ -172,9 +214,35 @@ def _filters() -> list[dict[str, Any]]:
         },
         "router": {"@type": f"{package}.router.v3.Router", "suppress_envoy_headers": True},
     }
-    return [
-        {"name": f"envoy.filters.http.{name}", "typed_config": config} for name, config in configured.items()
-    ]
+    named = {
+        name: {"name": f"envoy.filters.http.{name}", "typed_config": config}
+        for name, config in configured.items()
+    }
+    return list((named | {"lua": _unless_answered(named["lua"])}).values())
+
+
+def _unless_answered(scripts: dict[str, Any]) -> dict[str, Any]:
+    """The filter, but it does not see answers with a status of 2xx: starting a script takes a while."""
+    status = {
+        "name": "status",
+        "typed_config": {"@type": f"{_TYPES}.type.matcher.v3.HttpResponseStatusCodeClassMatchInput"},
+    }
+    skip = {
+        "name": "skip",
+        "typed_config": {"@type": f"{_TYPES}.extensions.filters.common.matcher.action.v3.SkipFilter"},
+    }
+    answered = {
+        "predicate": {"single_predicate": {"input": status, "value_match": {"exact": "2xx"}}},
+        "on_match": {"action": skip},
+    }
+    return {
+        "name": scripts["name"],
+        "typed_config": {
+            "@type": f"{_TYPES}.extensions.common.matching.v3.ExtensionWithMatcher",
+            "extension_config": scripts,
+            "xds_matcher": {"matcher_list": {"matchers": [answered]}},
+        },
+    }
 
 
 def address(host: str, port: int) -> dict[str, Any]:

@@ -13,10 +13,15 @@ from steps import disk
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
+def archives(home: Path) -> Path:
+    """Folder of packages by digest, `<digest>.tar.gz`."""
+    return home / "archives"
+
+
 def find(home: Path) -> Iterator[Item]:
     """Every package, archive and folder as one; and what interrupted downloads and unpackings left."""
     together: dict[str, list[Path]] = {}
-    for path in (*_entries(home / "archives"), *_entries(home / "packages")):
+    for path in (*_entries(archives(home)), *_entries(home / "packages")):
         digest = path.name.removesuffix(".tar.gz")
         if _DIGEST.fullmatch(digest):
             together.setdefault(digest, []).append(path)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 
-from configs.project import AllAtOnce, Canary, Linear, Project, Rolling, Rollout, Shadow, Strategy
+from configs.project import AllAtOnce, Canary, Hosting, Linear, Rolling, Rollout, Shadow, Strategy
 from deploy.errors import PlanRefused
 from deploy.port import Capabilities
 
@@ -124,26 +125,84 @@ def _beyond(found: Plan, capabilities: Capabilities, instance_count: int) -> lis
     return problems
 
 
-def check_serving(project: Project, target: str) -> None:
-    """Refuse ways to serve that a target does not have.
+def check_serving(project: Hosting, target: str, kind: str = "") -> None:
+    """Refuse ways to serve that a target does not have, or that serverless endpoints exclude.
 
     Args:
         project: the whole project.
         target: where it will run, `local` or `docker`.
+        kind: what the package holds: `pipeline`, `multi-model`, or empty for one model.
 
     Raises:
         PlanRefused: names every part that the target cannot do.
     """
     box, production = project.container, project.production
-    problems = []
-    if target == "docker" and production.serverless:
-        problems.append("serverless model servers are processes; take target: local, or remove serverless")
+    problems: list[str] = []
+    if production.serverless:
+        problems.extend(_beside_serverless(project, target, kind))
     if target != "docker" and (box.image or box.memory_size_in_mb or box.cpus):
         problems.append("container limits and images need target: docker")
-    if production.serverless and any(isinstance(part, Rolling) for part in production.rollout.strategy):
-        problems.append("a serverless endpoint has no instances to replace batch by batch; take a canary")
     if problems:
         raise PlanRefused("the endpoint cannot be served like this: " + "; ".join(problems))
+
+
+_NOT_SERVERLESS = {
+    Canary: "a serverless endpoint takes no canary, as it has one version at a time; take all_at_once",
+    Linear: "a serverless endpoint takes no linear steps, as it has one version at a time; take all_at_once",
+    Rolling: "a serverless endpoint has no instances to replace batch by batch; take all_at_once",
+    Shadow: "a serverless endpoint takes no shadow test; remove shadow, or serverless",
+}
+_NOT_SERVERLESS_KINDS = {
+    "pipeline": "a serverless endpoint serves no inference pipeline; remove serverless",
+    "multi-model": "a serverless endpoint serves one model, not many; remove serverless",
+}
+
+
+def _beside_serverless(project: Hosting, target: str, kind: str) -> Iterator[str]:
+    """What SageMaker excludes for serverless endpoints, as far as a project can ask for it.
+
+    GPUs, networks of its own and marketplace packages have no entry in the project file; what watches an
+    endpoint reads its captures.
+    """
+    production, box = project.production, project.container
+    if target == "docker":
+        yield "serverless model servers are processes; take target: local, or remove serverless"
+    if box.image:
+        yield "a serverless endpoint takes no image of another registry; remove container.image"
+    if box.memory_size_in_mb or box.cpus:
+        yield (
+            "memory and processors of a serverless endpoint follow serverless.memory_size_in_mb; "
+            "remove container.memory_size_in_mb and container.cpus"
+        )
+    if production.capture:
+        yield "a serverless endpoint captures no data, so nothing can watch it; remove capture, or serverless"
+    if project.monitor:
+        yield "a serverless endpoint captures no data, so nothing can watch it; remove monitor, or serverless"
+    if production.rollout.probation:
+        yield "a serverless endpoint has one version at a time and so no probation; remove probation"
+    if kind in _NOT_SERVERLESS_KINDS:
+        yield _NOT_SERVERLESS_KINDS[kind]
+    for part in production.rollout.strategy:
+        if type(part) in _NOT_SERVERLESS:
+            yield _NOT_SERVERLESS[type(part)]
+
+
+def check_update(project: Hosting, *, serverless: bool) -> None:
+    """Refuse what an endpoint that serves already cannot become.
+
+    Args:
+        project: the whole project.
+        serverless: whether what serves now is.
+
+    Raises:
+        PlanRefused: it runs on instances and is asked to become serverless.
+    """
+    if project.production.serverless and not serverless:
+        name = project.production.endpoint
+        raise PlanRefused(
+            f"endpoint {name} runs on instances and cannot become serverless; name another endpoint, "
+            f"or delete {name} first"
+        )
 
 
 def at_once(deadline: timedelta = timedelta(minutes=10)) -> Plan:

@@ -25,6 +25,12 @@ class Capabilities:
     """Most instances of one fleet."""
 
 
+ASYNCHRONOUS = "SEAWAY_ASYNCHRONOUS"
+"""Variable of fleets that take asynchronous calls only."""
+SERVERLESS = "SEAWAY_SERVERLESS"
+"""Variable of fleets whose model servers run on demand: their limits, as JSON."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """Instances that serve one package as one variant of an endpoint."""
@@ -38,7 +44,7 @@ class Fleet:
     package: Path
     """Local path of `model.tar.gz`."""
     instance_count: int
-    """How many instances are wanted now."""
+    """How many instances are wanted now; with 0 the gateway knows the fleet and nobody answers."""
     environment: tuple[tuple[str, str], ...] = ()
     """Environment variables of every instance, by name."""
     image: str = ""
@@ -57,6 +63,11 @@ class Fleet:
         """Name under which gateway and processes know the fleet, stable over restarts."""
         return f"{self.endpoint}.{self.variant}.{self.digest[:12]}"
 
+    @property
+    def asynchronous(self) -> bool:
+        """It takes asynchronous calls only."""
+        return bool(dict(self.environment).get(ASYNCHRONOUS))
+
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
@@ -70,6 +81,8 @@ class Readiness:
     """Times an instance ended by itself since the fleet was started."""
     message: str = ""
     """Why it is not ready, with the last log lines of a failing instance."""
+    gone: bool = False
+    """Nothing of the fleet is left, or it was never started; a fleet without instances is not gone."""
 
     @property
     def complete(self) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from configs.hosting import Scaling
 from configs.project import Alarm, Judge
 from deploy.plan import Plan
-from deploy.port import Fleet
+from deploy.port import SERVERLESS, Fleet
 
 RESTORE = ":restore"
 """How the ids of rollouts end that bring the previous version back; no approval stands behind them."""
@@ -42,15 +43,22 @@ class Release:
     """What a container target needs to know."""
     target: str = ""
     """Where it runs; empty for the installation's own choice."""
+    scaling: Scaling | None = None
+    """How its number of instances follows the backlog; `instance_count` is then where it begins."""
 
     @property
     def variant(self) -> str:
         """Name of the production variant that serves it."""
         return f"v{self.version}"
 
+    @property
+    def serverless(self) -> bool:
+        """Its model servers run on demand."""
+        return SERVERLESS in dict(self.environment)
+
     def fleet(self, endpoint: str, archives: Path, share: int = 100) -> Fleet:
-        """Instances of this release behind an endpoint; `share` percent of the full count, at least one."""
-        count = max(1, -(-self.instance_count * share // 100))
+        """Instances of this release behind an endpoint: `share` percent of all, and at least one of any."""
+        count = max(min(1, self.instance_count), -(-self.instance_count * share // 100))
         archive = archives / f"{self.digest}.tar.gz"
         named = (("SEAWAY_ENDPOINT", endpoint), ("SEAWAY_VARIANT", self.variant))
         box, environment = self.container, (*named, *self.environment)

@@ -32,6 +32,12 @@ RUNTIMES: dict[str, tuple[str, ...]] = {
     "full": (*_SERVER, "cryptography", "scikit-learn", "skops"),
 }
 """What each kind of image can serve: compiled models only, or scikit-learn's as well."""
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "s3": ("boto3",),
+    "arrow": ("pyarrow",),
+    "encryption": ("cryptography",),
+}
+"""What an image can have beside: captures to S3, Arrow and Parquet bodies, captures encrypted at rest."""
 LIBRARIES = "/opt/seaway"
 """Where the image keeps Python packages, `serving` among them."""
 
@@ -45,7 +51,12 @@ _PRUNED_PATHS = (
     *("onnxruntime/datasets/*", "onnxruntime/quantization/*"),
     *("onnxruntime/tools/*", "onnxruntime/transformers/*"),
     *("sklearn/datasets/data/*", "sklearn/datasets/images/*"),
+    *("pyarrow/*_flight*", "pyarrow/_substrait*", "pyarrow/_pyarrow_cpp_tests*", "pyarrow/src/*"),
+    *("pyarrow/_azurefs*", "pyarrow/_gcsfs*", "pyarrow/_hdfs*", "pyarrow/_s3fs*", "pyarrow/_orc*"),
+    *("pyarrow/libarrow_python.so", "pyarrow/libarrow_python.so.*.*.*"),  # further names of one file
 )
+_KEPT_SERVICES = ("botocore/data/s3/*", "botocore/data/sts/*")
+"""Of the descriptions of four hundred services, those that send captures and log in."""
 _PRUNED_SUFFIXES = frozenset(
     {".a", ".c", ".cpp", ".f90", ".h", ".hpp", ".pxd", ".pxi", ".pyc", ".pyi", ".pyx"}
 )
@@ -72,9 +83,29 @@ class ImageRefused(Permanent):
     """The image cannot be made from what is installed here."""
 
 
+def libraries_of(extras: Iterable[str]) -> tuple[str, ...]:
+    """What these extras bring.
+
+    Raises:
+        ImageRefused: there is no such extra.
+    """
+    asked = sorted(set(extras))
+    if unknown := [name for name in asked if name not in EXTRAS]:
+        raise ImageRefused(f"images have no extra {unknown[0]!r}; choose from {', '.join(sorted(EXTRAS))}")
+    return tuple(library for name in asked for library in EXTRAS[name])
+
+
+def lacking(runtime: str, extras: Iterable[str]) -> tuple[str, ...]:
+    """Those of the extras that the image of this runtime does not have by itself, in order."""
+    there = set(RUNTIMES[runtime])
+    return tuple(name for name in sorted(set(extras)) if not there.issuperset(libraries_of([name])))
+
+
 def fingerprint(runtime: str, extra: Iterable[str] = ()) -> str:
     """Twelve hexadecimal digits that change with anything that would change the image's files."""
-    found = hashlib.sha256(f"1 {sys.version} {sorted(versions(runtime, extra).items())} {_PROGRAM}".encode())
+    rules = (_PROGRAM, _PRUNED_PATHS, _KEPT_SERVICES)
+    parts = (sys.version, sorted(versions(runtime, extra).items()), rules)
+    found = hashlib.sha256(f"2 {parts}".encode())
     for file in _sources():
         found.update(str(file.relative_to(_serving())).encode() + b"\0" + file.read_bytes())
     return found.hexdigest()[:12]
@@ -174,8 +205,13 @@ def _wanted(file: PurePosixPath) -> bool:
         ".." in file.parts
         or file.suffix in _PRUNED_SUFFIXES
         or _PRUNED_FOLDERS.intersection(file.parts[:-1])
-        or any(fnmatch.fnmatch(str(file), pattern) for pattern in _PRUNED_PATHS)
+        or _like(file, _PRUNED_PATHS)
+        or (_like(file, ("botocore/data/*/*",)) and not _like(file, _KEPT_SERVICES))
     )
+
+
+def _like(file: PurePosixPath, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatch(str(file), pattern) for pattern in patterns)
 
 
 def _native(root: Path) -> None:

@@ -6,142 +6,40 @@ written in one transaction: a process killed between any two lines loses nothing
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from functools import cache
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import sqlalchemy as sa
-from pydantic import TypeAdapter
 
+from deploy.arrangements import arrangement_of, rearrange
 from deploy.errors import RolloutRefused
-from deploy.judge import Case, Opinion
 from deploy.port import Counters, Fleet, Totals
 from deploy.release import Release, Request
-from deploy.rollout import Phase, State, begin
+from deploy.rollout import begin
+from deploy.scaling import Scale
+from deploy.stored import Endpoint, Event, Rollout, endpoint_of, event_of, rollout_of, text_of, value_of
+from deploy.tables import (
+    ARRANGEMENTS,
+    COUNTERS,
+    ENDPOINTS,
+    EVENTS,
+    METADATA,
+    RETIRING,
+    ROLLOUTS,
+    SAMPLES,
+    SCALES,
+)
 from deploy.variants import Arrangement
+from deploy.writer import Writer
 from monitoring.alarms import Sample
 from registry.tables import READ
 
-T = TypeVar("T")
 ATTEMPTS = 20
 """Tries at a wish when others write at the same moment."""
-
-_metadata = sa.MetaData()
-_endpoints = sa.Table(
-    "endpoints",
-    _metadata,
-    sa.Column("name", sa.String(63), primary_key=True),
-    sa.Column("stable", sa.Text),
-    sa.Column("previous", sa.Text),
-    sa.Column("champion", sa.Boolean, nullable=False, default=False),
-    sa.Column("removed", sa.Boolean, nullable=False, default=False),
-)
-_rollouts = sa.Table(
-    "rollouts",
-    _metadata,
-    sa.Column("id", sa.String(200), primary_key=True),
-    sa.Column("seq", sa.Integer, nullable=False, unique=True),
-    sa.Column("endpoint", sa.String(63), nullable=False, index=True),
-    sa.Column("active", sa.String(63), unique=True),  # the endpoint while it runs: never two on one
-    sa.Column("request", sa.Text, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("judged", sa.Text, nullable=False),
-    sa.Column("opinion", sa.Text),
-    sa.Column("abort", sa.Text, nullable=False, default=""),
-    sa.Column("announced", sa.Boolean, nullable=False, default=False),
-)
-_arrangements = sa.Table(
-    "arrangements",
-    _metadata,
-    sa.Column("endpoint", sa.String(63), primary_key=True),
-    sa.Column("data", sa.Text, nullable=False),
-)
-_retiring = sa.Table(
-    "retiring_fleets",
-    _metadata,
-    sa.Column("fleet", sa.String(200), primary_key=True),
-    sa.Column("data", sa.Text, nullable=False),
-)
-_counters = sa.Table(
-    "counters",
-    _metadata,
-    sa.Column("fleet", sa.String(200), primary_key=True),
-    sa.Column("data", sa.Text, nullable=False),
-)
-_samples = sa.Table(
-    "samples",
-    _metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("fleet", sa.String(200), nullable=False, index=True),
-    sa.Column("at", sa.Float, nullable=False, index=True),
-    sa.Column("data", sa.Text, nullable=False),
-)
-_events = sa.Table(
-    "events",
-    _metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("at", sa.Float, nullable=False),
-    sa.Column("endpoint", sa.String(63), nullable=False, index=True),
-    sa.Column("rollout", sa.String(200), index=True),
-    sa.Column("kind", sa.String(40), nullable=False),
-    sa.Column("data", sa.Text, nullable=False),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """What an endpoint serves."""
-
-    name: str
-    stable: Release | None = None
-    previous: Release | None = None
-    champion: bool = False
-    """It is some model's production."""
-    removed: bool = False
-    """Somebody asked for its removal; the controller takes it down."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """A request and how far it has come."""
-
-    request: Request
-    state: State
-    case: Case = field(default_factory=Case)
-    opinion: Opinion | None = None
-    abort: str = ""
-    announced: bool = False
-    """The registry and the people concerned know how it ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A line of an endpoint's history."""
-
-    at: datetime
-    endpoint: str
-    kind: str
-    data: Mapping[str, Any] = field(default_factory=dict)
-    rollout: str | None = None
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
-def _text(value: Any, kind: Any = None) -> str:
-    return json.dumps(_adapter(kind or cast("Any", type(value))).dump_python(value, mode="json"))
-
-
-def _value(kind: type[T], text: str) -> T:
-    value: T = _adapter(cast("Any", kind)).validate_python(json.loads(text), strict=False)
-    return value
 
 
 class Store:
@@ -153,7 +51,7 @@ class Store:
 
     def create(self) -> None:
         """Make the tables that do not exist yet."""
-        _metadata.create_all(self._engine)
+        METADATA.create_all(self._engine)
 
     # ---- wishes -------------------------------------------------------------------------------------------
 
@@ -172,8 +70,8 @@ class Store:
 
     def _ask(self, request: Request, now: datetime) -> Rollout:
         with self._engine.begin() as db:
-            if row := db.execute(sa.select(_rollouts).where(_rollouts.c.id == request.id)).first():
-                return _rollout(row)
+            if row := db.execute(sa.select(ROLLOUTS).where(ROLLOUTS.c.id == request.id)).first():
+                return rollout_of(row)
             self._refuse(db, request)
             rollout = Rollout(request, begin(now))
             self._insert(db, rollout)
@@ -181,16 +79,16 @@ class Store:
         return rollout
 
     def _refuse(self, db: sa.Connection, request: Request) -> None:
-        running = db.scalar(sa.select(_rollouts.c.id).where(_rollouts.c.active == request.endpoint))
+        running = db.scalar(sa.select(ROLLOUTS.c.id).where(ROLLOUTS.c.active == request.endpoint))
         if running:
             raise RolloutRefused(
                 f"rollout {running} is still running on endpoint {request.endpoint}; wait for it, or end it "
                 f"with: seaway rollout abort {request.endpoint}"
             )
-        endpoint = _endpoint(
-            db.execute(sa.select(_endpoints).where(_endpoints.c.name == request.endpoint)).first()
+        endpoint = endpoint_of(
+            db.execute(sa.select(ENDPOINTS).where(ENDPOINTS.c.name == request.endpoint)).first()
         )
-        arranged = _arrangement(db, request.endpoint).variants
+        arranged = arrangement_of(db, request.endpoint).variants
         beside = [one.name for one in arranged if one.release.digest != request.release.digest]
         if beside and not request.restores:
             raise RolloutRefused(
@@ -203,28 +101,28 @@ class Store:
 
     def _insert(self, db: sa.Connection, rollout: Rollout) -> None:
         request = rollout.request
-        if not db.scalar(sa.select(_endpoints.c.name).where(_endpoints.c.name == request.endpoint)):
+        if not db.scalar(sa.select(ENDPOINTS.c.name).where(ENDPOINTS.c.name == request.endpoint)):
             db.execute(
-                _endpoints.insert().values(name=request.endpoint, champion=request.champion, removed=False)
+                ENDPOINTS.insert().values(name=request.endpoint, champion=request.champion, removed=False)
             )
         db.execute(
-            _endpoints.update()
-            .where(_endpoints.c.name == request.endpoint)
+            ENDPOINTS.update()
+            .where(ENDPOINTS.c.name == request.endpoint)
             .values(champion=request.champion, removed=False)
         )
-        arrangement = _arrangement(db, request.endpoint)
+        arrangement = arrangement_of(db, request.endpoint)
         if arrangement.sticky != request.sticky:
             Writer(db).arrange(request.endpoint, replace(arrangement, sticky=request.sticky))
-        newest = db.scalar(sa.select(sa.func.max(_rollouts.c.seq))) or 0
+        newest = db.scalar(sa.select(sa.func.max(ROLLOUTS.c.seq))) or 0
         db.execute(
-            _rollouts.insert().values(
+            ROLLOUTS.insert().values(
                 id=request.id,
                 seq=newest + 1,
                 endpoint=request.endpoint,
                 active=request.endpoint,
-                request=_text(request),
-                state=_text(rollout.state),
-                judged=_text(rollout.case),
+                request=text_of(request),
+                state=text_of(rollout.state),
+                judged=text_of(rollout.case),
                 abort="",
                 announced=False,
             )
@@ -233,10 +131,10 @@ class Store:
     def abort(self, endpoint: str, reason: str) -> Rollout | None:
         """Ask for the end of the rollout that runs on an endpoint; None when none runs."""
         with self._engine.begin() as db:
-            found = _rollouts.c.active == endpoint
-            db.execute(_rollouts.update().where(found, _rollouts.c.abort == "").values(abort=reason))
-            row = db.execute(sa.select(_rollouts).where(found)).first()
-        return _rollout(row) if row else None
+            found = ROLLOUTS.c.active == endpoint
+            db.execute(ROLLOUTS.update().where(found, ROLLOUTS.c.abort == "").values(abort=reason))
+            row = db.execute(sa.select(ROLLOUTS).where(found)).first()
+        return rollout_of(row) if row else None
 
     def remove(self, endpoint: str) -> None:
         """Ask for an endpoint's removal.
@@ -245,9 +143,9 @@ class Store:
             RolloutRefused: a rollout runs on it.
         """
         with self._engine.begin() as db:
-            if db.scalar(sa.select(_rollouts.c.id).where(_rollouts.c.active == endpoint)):
+            if db.scalar(sa.select(ROLLOUTS.c.id).where(ROLLOUTS.c.active == endpoint)):
                 raise RolloutRefused(f"a rollout runs on endpoint {endpoint}; abort it first")
-            db.execute(_endpoints.update().where(_endpoints.c.name == endpoint).values(removed=True))
+            db.execute(ENDPOINTS.update().where(ENDPOINTS.c.name == endpoint).values(removed=True))
 
     def rearrange(
         self, endpoint: str, archives: Path, change: Callable[[Endpoint, Arrangement], Arrangement]
@@ -263,109 +161,106 @@ class Store:
             RolloutRefused: the endpoint serves nothing, or a rollout runs on it.
         """
         with self._engine.begin() as db:
-            row = db.execute(sa.select(_endpoints).where(_endpoints.c.name == endpoint).with_for_update())
-            found = _endpoint(row.first())
-            if found is None or found.removed or found.stable is None:
-                raise RolloutRefused(f"endpoint {endpoint} serves nothing yet; deploy a version to it first")
-            if running := db.scalar(sa.select(_rollouts.c.id).where(_rollouts.c.active == endpoint)):
-                raise RolloutRefused(f"rollout {running} is running on endpoint {endpoint}; wait for its end")
-            before = _arrangement(db, endpoint)
-            arrangement = change(found, before)
-            writer, stable = Writer(db), found.stable.fleet(endpoint, archives)
-            writer.arrange(endpoint, arrangement)
-            wanted = {one.release.fleet(endpoint, archives).id for one in arrangement.variants} | {stable.id}
-            for fleet in (one.release.fleet(endpoint, archives) for one in before.variants):
-                if fleet.id not in wanted:
-                    writer.retire(fleet)
-            for name in wanted:
-                writer.keep(name)
-        return arrangement
+            return rearrange(db, endpoint, archives, change)
 
     # ---- what is there ------------------------------------------------------------------------------------
 
     def arrangement(self, endpoint: str) -> Arrangement:
         """What serves beside an endpoint's stable release."""
         with self._reading.connect() as db:
-            return _arrangement(db, endpoint)
+            return arrangement_of(db, endpoint)
+
+    def scale(self, endpoint: str) -> Scale | None:
+        """The number of instances that an endpoint with a scaling policy was last given; None before."""
+        with self._reading.connect() as db:
+            text = db.scalar(sa.select(SCALES.c.data).where(SCALES.c.endpoint == endpoint))
+        return value_of(Scale, text) if text else None
+
+    def instances(self, endpoint: Endpoint) -> int:
+        """How many instances an endpoint's stable release is given now."""
+        if endpoint.stable is None:
+            return 0
+        scale = self.scale(endpoint.name) if endpoint.stable.scaling else None
+        return scale.instances if scale else endpoint.stable.instance_count
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Every endpoint, by name."""
         with self._reading.connect() as db:
-            rows = db.execute(sa.select(_endpoints).order_by(_endpoints.c.name)).all()
-        return tuple(found for row in rows if (found := _endpoint(row)))
+            rows = db.execute(sa.select(ENDPOINTS).order_by(ENDPOINTS.c.name)).all()
+        return tuple(found for row in rows if (found := endpoint_of(row)))
 
     def endpoint(self, name: str) -> Endpoint | None:
         """One endpoint, or None."""
         with self._reading.connect() as db:
-            return _endpoint(db.execute(sa.select(_endpoints).where(_endpoints.c.name == name)).first())
+            return endpoint_of(db.execute(sa.select(ENDPOINTS).where(ENDPOINTS.c.name == name)).first())
 
     def active(self, endpoint: str) -> Rollout | None:
         """The rollout that runs on an endpoint, or None."""
         with self._reading.connect() as db:
-            row = db.execute(sa.select(_rollouts).where(_rollouts.c.active == endpoint)).first()
-        return _rollout(row) if row else None
+            row = db.execute(sa.select(ROLLOUTS).where(ROLLOUTS.c.active == endpoint)).first()
+        return rollout_of(row) if row else None
 
     def rollout(self, rollout_id: str) -> Rollout | None:
         """One rollout by id, or None."""
         with self._reading.connect() as db:
-            row = db.execute(sa.select(_rollouts).where(_rollouts.c.id == rollout_id)).first()
-        return _rollout(row) if row else None
+            row = db.execute(sa.select(ROLLOUTS).where(ROLLOUTS.c.id == rollout_id)).first()
+        return rollout_of(row) if row else None
 
     def rollouts(self, endpoint: str | None = None, last: int = 50) -> tuple[Rollout, ...]:
         """The latest rollouts, newest first."""
-        query = sa.select(_rollouts).order_by(_rollouts.c.seq.desc()).limit(last)
+        query = sa.select(ROLLOUTS).order_by(ROLLOUTS.c.seq.desc()).limit(last)
         if endpoint:
-            query = query.where(_rollouts.c.endpoint == endpoint)
+            query = query.where(ROLLOUTS.c.endpoint == endpoint)
         with self._reading.connect() as db:
-            return tuple(_rollout(row) for row in db.execute(query))
+            return tuple(rollout_of(row) for row in db.execute(query))
 
     def unannounced(self) -> tuple[Rollout, ...]:
         """Rollouts that ended and of which the registry does not know yet, oldest first."""
-        query = sa.select(_rollouts).where(_rollouts.c.active.is_(None), sa.not_(_rollouts.c.announced))
+        query = sa.select(ROLLOUTS).where(ROLLOUTS.c.active.is_(None), sa.not_(ROLLOUTS.c.announced))
         with self._reading.connect() as db:
-            return tuple(_rollout(row) for row in db.execute(query.order_by(_rollouts.c.seq)))
+            return tuple(rollout_of(row) for row in db.execute(query.order_by(ROLLOUTS.c.seq)))
 
     def retiring(self) -> tuple[Fleet, ...]:
         """Fleets that nobody wants any more and that still have to be stopped."""
         with self._reading.connect() as db:
-            return tuple(_value(Fleet, text) for text in db.scalars(sa.select(_retiring.c.data)))
+            return tuple(value_of(Fleet, text) for text in db.scalars(sa.select(RETIRING.c.data)))
 
     def packages(self) -> frozenset[str]:
         """Digests of all packages that an endpoint, a running rollout or a fleet still to be stopped uses."""
-        releases = sa.union_all(sa.select(_endpoints.c.stable), sa.select(_endpoints.c.previous))
-        running = sa.select(_rollouts.c.request).where(_rollouts.c.active.is_not(None))
+        releases = sa.union_all(sa.select(ENDPOINTS.c.stable), sa.select(ENDPOINTS.c.previous))
+        running = sa.select(ROLLOUTS.c.request).where(ROLLOUTS.c.active.is_not(None))
         with self._reading.connect() as db:
-            served = {_value(Release, text).digest for text in db.scalars(releases) if text}
-            asked = {_value(Request, text).release.digest for text in db.scalars(running)}
-            ending = {_value(Fleet, text).digest for text in db.scalars(sa.select(_retiring.c.data))}
-            arranged = [_value(Arrangement, text) for text in db.scalars(sa.select(_arrangements.c.data))]
+            served = {value_of(Release, text).digest for text in db.scalars(releases) if text}
+            asked = {value_of(Request, text).release.digest for text in db.scalars(running)}
+            ending = {value_of(Fleet, text).digest for text in db.scalars(sa.select(RETIRING.c.data))}
+            arranged = [value_of(Arrangement, text) for text in db.scalars(sa.select(ARRANGEMENTS.c.data))]
         beside = {variant.release.digest for one in arranged for variant in one.variants}
         return frozenset(served | asked | ending | beside)
 
     def samples(self, fleet: str, since: datetime) -> tuple[Sample, ...]:
         """What a fleet answered since a moment, oldest first."""
-        query = sa.select(_samples.c.data).where(_samples.c.fleet == fleet, _samples.c.at > since.timestamp())
+        query = sa.select(SAMPLES.c.data).where(SAMPLES.c.fleet == fleet, SAMPLES.c.at > since.timestamp())
         with self._reading.connect() as db:
-            return tuple(_value(Sample, text) for text in db.scalars(query.order_by(_samples.c.at)))
+            return tuple(value_of(Sample, text) for text in db.scalars(query.order_by(SAMPLES.c.at)))
 
     def counters(self, fleet: str) -> Totals:
         """The totals at the last look, of every gateway that ever answered."""
         with self._reading.connect() as db:
-            text = db.scalar(sa.select(_counters.c.data).where(_counters.c.fleet == fleet))
-        return _value(dict[str, Counters], text) if text else {}
+            text = db.scalar(sa.select(COUNTERS.c.data).where(COUNTERS.c.fleet == fleet))
+        return value_of(dict[str, Counters], text) if text else {}
 
     def events(
         self, endpoint: str | None = None, rollout: str | None = None, last: int = 500
     ) -> tuple[Event, ...]:
         """History, oldest first."""
-        query = sa.select(_events).order_by(_events.c.id.desc()).limit(last)
+        query = sa.select(EVENTS).order_by(EVENTS.c.id.desc()).limit(last)
         if endpoint:
-            query = query.where(_events.c.endpoint == endpoint)
+            query = query.where(EVENTS.c.endpoint == endpoint)
         if rollout:
-            query = query.where(_events.c.rollout == rollout)
+            query = query.where(EVENTS.c.rollout == rollout)
         with self._reading.connect() as db:
             rows = db.execute(query).all()
-        return tuple(_event(row) for row in reversed(rows))
+        return tuple(event_of(row) for row in reversed(rows))
 
     # ---- what the controller alone writes -----------------------------------------------------------------
 
@@ -385,86 +280,6 @@ class Store:
         Writer(db).note(event)
 
 
-class Writer:
-    """The controller's writes inside one transaction."""
-
-    def __init__(self, db: sa.Connection) -> None:
-        self._db = db
-
-    def save(self, rollout: Rollout, *, running: bool) -> None:
-        """Keep a rollout's state; `running` False frees the endpoint for the next one."""
-        opinion = _text(rollout.opinion) if rollout.opinion else None
-        values: dict[str, Any] = {
-            "state": _text(rollout.state),
-            "judged": _text(rollout.case),
-            "opinion": opinion,
-            "active": rollout.request.endpoint if running else None,
-        }
-        self._db.execute(_rollouts.update().where(_rollouts.c.id == rollout.request.id).values(**values))
-
-    def serve(self, endpoint: str, stable: Release | None, previous: Release | None) -> None:
-        """The endpoint now serves `stable`."""
-        self._db.execute(
-            _endpoints.update()
-            .where(_endpoints.c.name == endpoint)
-            .values(stable=_text(stable) if stable else None, previous=_text(previous) if previous else None)
-        )
-
-    def arrange(self, endpoint: str, arrangement: Arrangement) -> None:
-        """Keep what serves beside the stable release."""
-        text = _text(arrangement)
-        if not self._db.execute(
-            _arrangements.update().where(_arrangements.c.endpoint == endpoint).values(data=text)
-        ).rowcount:
-            self._db.execute(_arrangements.insert().values(endpoint=endpoint, data=text))
-
-    def forget(self, endpoint: str) -> None:
-        """The endpoint is gone."""
-        self._db.execute(_arrangements.delete().where(_arrangements.c.endpoint == endpoint))
-        self._db.execute(_endpoints.delete().where(_endpoints.c.name == endpoint))
-
-    def retire(self, fleet: Fleet) -> None:
-        """Nobody wants this fleet any more."""
-        self.keep(fleet.id)
-        self._db.execute(_retiring.insert().values(fleet=fleet.id, data=_text(fleet)))
-
-    def keep(self, fleet: str) -> None:
-        """The fleet is gone, or wanted again."""
-        self._db.execute(_retiring.delete().where(_retiring.c.fleet == fleet))
-
-    def count(self, fleet: str, counters: Totals, sample: Sample) -> None:
-        """Remember the totals and, when anything was answered, the sample."""
-        text = _text(counters, dict[str, Counters])
-        if not self._db.execute(
-            _counters.update().where(_counters.c.fleet == fleet).values(data=text)
-        ).rowcount:
-            self._db.execute(_counters.insert().values(fleet=fleet, data=text))
-        if sample.requests or sample.other.get("refused"):
-            self._db.execute(
-                _samples.insert().values(fleet=fleet, at=sample.at.timestamp(), data=_text(sample))
-            )
-
-    def announce(self, rollout_id: str) -> None:
-        """The registry and the people concerned know."""
-        self._db.execute(_rollouts.update().where(_rollouts.c.id == rollout_id).values(announced=True))
-
-    def prune(self, before: datetime) -> None:
-        """Forget samples older than a moment."""
-        self._db.execute(_samples.delete().where(_samples.c.at < before.timestamp()))
-
-    def note(self, event: Event) -> None:
-        """Add a line to the history."""
-        self._db.execute(
-            _events.insert().values(
-                at=event.at.timestamp(),
-                endpoint=event.endpoint,
-                rollout=event.rollout,
-                kind=event.kind,
-                data=json.dumps(dict(event.data)),
-            )
-        )
-
-
 def _summary(request: Request) -> dict[str, Any]:
     return {
         "model": request.release.model,
@@ -473,41 +288,3 @@ def _summary(request: Request) -> dict[str, Any]:
         "by": request.requested_by,
         "steps": [[step.weight, step.mirror, step.bake.total_seconds()] for step in request.plan.steps],
     }
-
-
-def _endpoint(row: Any) -> Endpoint | None:
-    if row is None:
-        return None
-    stable = _value(Release, row.stable) if row.stable else None
-    previous = _value(Release, row.previous) if row.previous else None
-    return Endpoint(row.name, stable, previous, row.champion, row.removed)
-
-
-def _arrangement(db: sa.Connection, endpoint: str) -> Arrangement:
-    text = db.scalar(sa.select(_arrangements.c.data).where(_arrangements.c.endpoint == endpoint))
-    return _value(Arrangement, text) if text else Arrangement()
-
-
-def _rollout(row: Any) -> Rollout:
-    return Rollout(
-        _value(Request, row.request),
-        _value(State, row.state),
-        _value(Case, row.judged),
-        _value(Opinion, row.opinion) if row.opinion else None,
-        row.abort,
-        row.announced,
-    )
-
-
-def _event(row: Any) -> Event:
-    return Event(
-        datetime.fromtimestamp(row.at, UTC), row.endpoint, row.kind, json.loads(row.data), row.rollout
-    )
-
-
-def archives(home: Path) -> Path:
-    """Folder of packages by digest, `<digest>.tar.gz`."""
-    return home / "archives"
-
-
-__all__ = ["Endpoint", "Event", "Phase", "Rollout", "Store", "Writer", "archives"]

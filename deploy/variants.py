@@ -44,6 +44,20 @@ class Arrangement:
         return next((one for one in self.variants if one.name == name), None)
 
 
+def check_beside(stable: Release | None, release: Release) -> None:
+    """Refuse a release beside the stable one where either is serverless, as such an endpoint has one variant.
+
+    Raises:
+        RolloutRefused: one of the two is.
+    """
+    for one in (stable, release):
+        if one and one.serverless:
+            raise RolloutRefused(
+                f"version {one.version} is serverless, and such an endpoint has one variant and no shadow; "
+                "deploy the other version to an endpoint of its own"
+            )
+
+
 def with_variant(arrangement: Arrangement, variant: Variant) -> Arrangement:
     """The arrangement with a variant added, or replaced by its newer self."""
     others = tuple(one for one in arrangement.variants if one.name != variant.name)

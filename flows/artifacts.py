@@ -9,7 +9,7 @@ from configs.quantity import format_duration
 from deploy.checks import CheckResult
 from deploy.plan import Plan
 from deploy.rollout import Phase, wanted
-from deploy.store import Event, Rollout
+from deploy.stored import Event, Rollout
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -10,7 +10,7 @@ from deploy import variants
 from deploy.errors import RolloutRefused
 from deploy.plan import at_once, plan
 from deploy.release import Request
-from deploy.store import Endpoint, Rollout
+from deploy.stored import Endpoint, Rollout
 from deploy.variants import Arrangement, Variant
 from flows.dossier import Dossier, fetch
 from flows.releasing import instance_environment, release
@@ -51,7 +51,8 @@ def put(
         wanted: weight, mirror and end; no traffic when not given.
 
     Raises:
-        RolloutRefused: the endpoint serves nothing, or this very version, or a rollout runs on it.
+        RolloutRefused: the endpoint serves nothing, or this very version, a rollout runs on it, or one of
+            the two is serverless.
     """
     version, production = dossier.version, dossier.project.production
     environment = instance_environment(production, wiring.settings.home)
@@ -61,6 +62,7 @@ def put(
     def change(found: Endpoint, arrangement: Arrangement) -> Arrangement:
         if found.stable and found.stable.variant == variant.name:
             raise RolloutRefused(f"endpoint {endpoint} serves version {version.version} already")
+        variants.check_beside(found.stable, beside)
         return variants.with_variant(arrangement, variant)
 
     wiring.store.rearrange(endpoint, wiring.archives, change)
@@ -116,8 +118,10 @@ def promote(wiring: Wiring, endpoint: str, name: str, now: datetime, *, gently: 
     request = Request(
         id=f"{dossier.approval.id}:promote-{uuid.uuid4().hex[:8]}",
         endpoint=endpoint,
-        release=replace(variant.release, instance_count=production.instance_count),
-        plan=plan(production.rollout, wiring.target.capabilities, production.instance_count)
+        release=replace(
+            variant.release, instance_count=production.instance_count, scaling=production.scaling
+        ),
+        plan=plan(production.rollout, wiring.target.capabilities, production.most_instances)
         if gently
         else at_once(),
         judge=production.judge,

@@ -15,17 +15,17 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from configs.load import ProjectError
-from flows import artifacts, origin
+from flows import artifacts, registering
 from flows.making import ORDER, Making, collect_evidence
 from flows.pruning import prune_steps
 from flows.retrying import is_temporary
 from flows.wiring import Wiring, connect, operating_system_user, utc_now
 from registry import tracking
-from registry.approvals import register as register_version
 from registry.errors import Permanent as RegistryPermanent
-from registry.port import Candidate, ModelVersion
+from registry.port import ModelVersion
 from serving.package import unpack
 from steps import gate, report
+from steps.archive import one_model
 from steps.errors import Permanent as StepPermanent
 from steps.job import StepResult, digest_of
 
@@ -155,7 +155,18 @@ def champion_package(wiring: Wiring, making: Making) -> tuple[str, str, Path] | 
     folder = wiring.settings.home / "packages" / stable.digest
     unpack(wiring.archives / f"{stable.digest}.tar.gz", folder, stable.digest)
     os.utime(folder)
+    if not one_model(folder):
+        _check_no_champion(making, stable.version)
+        return None
     return f"version {stable.version}", stable.digest, folder
+
+
+def _check_no_champion(making: Making, version: str) -> None:
+    """Go on without a comparison, unless a gate needs one."""
+    what = f"version {version} in production is no package of one model, so nothing can be compared with it"
+    if any(one.not_worse_than for one in making.project.gate):
+        raise Stopped(f"{what}; remove not_worse_than from the gates, or build for an endpoint of its own")
+    get_run_logger().warning(what)
 
 
 @task(name="evaluate", **_RETRY)
@@ -242,53 +253,29 @@ def register(
     with tempfile.TemporaryDirectory() as folder:
         evidence = collect_evidence(making, author, steps, gates, Path(folder))
         pinned = digest_of(Path(folder) / "evidence.json")
-        version = _log_and_register(wiring, making, steps, gates, evidence, (pinned, Path(folder)))
-    page = tracking.version_url(wiring.settings.url("mlflow"), version.model, version.version)
-    create_markdown_artifact(
-        key="version",
-        markdown=f"**[{version.model} version {version.version}]({page})** waits for approval: set its tag "
-        f"`approval_status` to `Approved` or `Rejected`, or run\n\n"
-        f"    seaway approve {version.model} {version.version}\n\n{version.description}",
-        description=f"{version.model} version {version.version}",
-    )
-    get_run_logger().info("%s version %s waits for approval: %s", version.model, version.version, page)
+        tags = registering.tags(making.loaded, evidence, pinned)
+        tags |= {"data_digest": evidence["data_digest"], "gate": "passed"}
+        run = _run_report(making, steps, tags, Path(folder))
+        version = registering.enter(wiring, making.project, run, _sheet(making, steps, gates, tags))
+    registering.announce(wiring, version)
     return version
 
 
-def _log_and_register(
-    wiring: Wiring,
+def _sheet(
     making: Making,
     steps: Mapping[str, StepResult],
     gates: tuple[gate.GateResult, ...],
-    evidence: Mapping[str, Any],
-    pinned: tuple[str, Path],
-) -> ModelVersion:
-    evidence_hash, folder = pinned
-    project, url = making.project, wiring.settings.url("mlflow")
-    tags = {
-        "digest": evidence["digest"],
-        "data_digest": evidence["data_digest"],
-        "project": project.name,
-        "project_digest": evidence["project_digest"],
-        "author": evidence["author"],
-        "evidence": evidence_hash,
-        "gate": "passed",
-        "git_commit": origin.git_commit(making.loaded.folder),
-        "lock_hash": origin.lock_hash(making.loaded.folder),
-    }
-    wiring.log_in()
-    run_id = tracking.log_run(url, _run_report(making, steps, tags, folder))
-    sheet = report.decision_sheet(
+    tags: Mapping[str, str],
+) -> registering.Sheet:
+    project = making.project
+    return lambda link: report.decision_sheet(
         f"{project.model}: {project.description or project.name}",
         steps["evaluate"].output,
         gates,
         facts={name: tags[name] for name in ("digest", "data_digest", "git_commit") if tags[name]},
-        links={"training run": tracking.run_url(url, tracking.experiment_of(url, run_id), run_id)},
+        links={"training run": link},
         packed=steps["package"].output,
     )
-    candidate = Candidate(project.model, run_id, tags, sheet)
-    now = utc_now()
-    return register_version(wiring.registry, wiring.desk.ledger, candidate, project.approval, now)
 
 
 def _run_report(
@@ -316,7 +303,6 @@ def _run_report(
             **flat,
         },
         metrics=[*scores, *curves, *seconds],
-        tags=tags,
         dataset=tracking.DatasetInput(
             name=project.name,
             digest=tags["data_digest"],
@@ -324,8 +310,7 @@ def _run_report(
             source=str(making.loaded.folder),
             rows=steps["process"].output["rows"],
         ),
-        artifacts={"package/model.tar.gz": steps["package"].folder / "model.tar.gz", "evidence": folder},
-        key=f"{tags['digest'][:32]}-{tags['evidence'][:32]}",
+        **registering.where(tags, steps["package"].folder / "model.tar.gz", folder),
     )
 
 

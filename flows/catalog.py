@@ -16,6 +16,16 @@ DEPLOYMENTS: tuple[Deployment, ...] = (
         tags=("deploy",),
     ),
     Deployment(
+        "flows.monitor.monitor",
+        description="captured traffic against the baseline: data, model quality, bias, explanations",
+        tags=("monitor",),
+    ),
+    Deployment(
+        "flows.register.register",
+        description="a pipeline, many models or your own code: check → try → register",
+        tags=("register",),
+    ),
+    Deployment(
         "flows.replay.replay",
         description="captured requests against a candidate, off the live path",
         tags=("replay",),

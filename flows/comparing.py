@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
+from monitoring.meeting import Met, meet
+from monitoring.outcomes import Outcome
 from monitoring.paired import Answer, Comparison, Pair, judge
 from monitoring.payloads import column, predictions
+from serving.capture import Noted
 from steps.recorded import Recorded
 from steps.replay import Replayed, Reply
 
@@ -61,19 +65,28 @@ def replayed_pairs(answers: Iterable[Replayed], context: Context) -> Iterator[Pa
 def shadow_pairs(
     champion: Iterable[Recorded], candidate: Iterable[Recorded], context: Context
 ) -> Iterator[Pair]:
-    """Answers of two variants to the same events, in the champion's order; what only one has comes too.
+    """Answers of two variants to the same events, by the time of the first; what only one has comes too.
 
     Args:
-        champion: captures of the variant that serves.
-        candidate: captures of the shadow; their answers are kept in memory.
+        champion: captures of the variant that serves, in order of time.
+        candidate: captures of the shadow, in order of time.
         context: slices and labels.
     """
-    theirs = {one.event_id: _recorded(one) for one in candidate if one.answer_body is not None}
-    for one in champion:
-        if one.answer_body is not None:
-            yield context.pair(one, _recorded(one), theirs.pop(one.event_id, None))
-    for event_id, answer in theirs.items():
-        yield Pair(event_id, None, answer)
+    ours, theirs = ((one for one in side if one.answer_body is not None) for side in (champion, candidate))
+    for met in meet(ours, theirs, lambda one: datetime.fromisoformat(one.at).timestamp()):
+        request = met.champion or met.candidate
+        if request is not None:
+            yield context.pair(request, _recorded(met.champion), _recorded(met.candidate))
+
+
+def met_outcomes(champion: Iterable[Noted], candidate: Iterable[Noted]) -> Iterator[Met[Outcome]]:
+    """How the same requests went at two variants.
+
+    Args:
+        champion: what the servers of the variant that serves have written down, in order of time.
+        candidate: the same of the shadow.
+    """
+    return meet(map(_outcome, champion), map(_outcome, candidate), lambda one: one.at)
 
 
 def document(heading: Heading, found: Comparison, *, most_changed: float | None = None) -> dict[str, Any]:
@@ -102,7 +115,9 @@ def sentence(report: Mapping[str, Any]) -> str:
     """The report in one sentence."""
     found = report["comparison"]
     if not found["pairs"]:
-        return "nothing was compared: no request was seen by both versions"
+        said = "nothing was compared: no captured request was seen by both versions"
+        lost = found["errors"]["only_candidate"]
+        return f"{said}; {lost:,} requests fail on the candidate alone" if lost else said
     if found["identical"]:
         return f"0 differences in {found['rows']:,} predictions on {found['pairs']:,} requests"
     changed = "labels flip" if found["labelled_classes"] else "predictions differ"
@@ -138,11 +153,19 @@ def figures(report: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in known.items()}
 
 
+def _outcome(noted: Noted) -> Outcome:
+    took = noted.outcome.microseconds
+    milliseconds = None if took is None else took / 1000
+    return Outcome(noted.event_id, noted.at, noted.outcome.status, milliseconds)
+
+
 def _answer(reply: Reply) -> Answer:
     failed = not 200 <= reply.status < 300
     rows = () if failed else predictions(reply.content_type, reply.body)
     return Answer(rows, reply.status, reply.milliseconds)
 
 
-def _recorded(one: Recorded) -> Answer:
+def _recorded(one: Recorded | None) -> Answer | None:
+    if one is None:
+        return None
     return Answer(predictions(one.answer_content_type, one.answer_body or b""))

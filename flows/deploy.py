@@ -22,15 +22,15 @@ from prefect.states import Completed, Failed
 from deploy.checks import CheckResult
 from deploy.checks import run as run_checks
 from deploy.errors import EndpointTestsFailed, Permanent, RolloutRefused
-from deploy.plan import Plan, at_once, check_serving
+from deploy.plan import Plan, at_once, check_serving, check_update
 from deploy.plan import plan as make_plan
 from deploy.release import Release, Request
 from deploy.rollout import Phase
-from deploy.store import Rollout
+from deploy.stored import Rollout
 from flows import artifacts
-from flows.dossier import Dossier, fetch, sample_request
+from flows.dossier import Dossier, asked_of, fetch
 from flows.notices import problems
-from flows.releasing import instance_environment, instances, offer_asynchronous, release
+from flows.releasing import kind, offer_asynchronous, production_release, release
 from flows.retrying import is_temporary
 from flows.wiring import Wiring, connect, utc_now
 from registry.approvals import Person, Subject, decide
@@ -99,14 +99,17 @@ def check_plan(wiring: Wiring, dossier: Dossier) -> Plan:
     production = dossier.project.production
     for problem in problems(production.notify, os.environ):
         get_run_logger().warning(problem)
-    check_serving(dossier.project, dossier.project.target or wiring.settings.target)
-    plan = make_plan(production.rollout, wiring.target.capabilities, production.instance_count)
+    holds = kind(dossier.archive) if production.serverless else ""
+    check_serving(dossier.project, dossier.project.target or wiring.settings.target, holds)
+    plan = make_plan(production.rollout, wiring.target.capabilities, production.most_instances)
     endpoint = wiring.store.endpoint(production.endpoint)
     if endpoint is None or endpoint.stable is None:
         get_run_logger().info(
             "endpoint %s serves nothing yet: the first version goes live at once", production.endpoint
         )
         plan = at_once(production.rollout.maximum_execution_timeout)
+    else:
+        check_update(dossier.project, serverless=endpoint.stable.serverless)
     create_table_artifact(
         key="rollout-plan", table=artifacts.plan_rows(plan), description=production.endpoint
     )
@@ -133,9 +136,9 @@ def to_staging(wiring: Wiring, dossier: Dossier) -> None:
 def test_endpoint(wiring: Wiring, dossier: Dossier) -> tuple[CheckResult, ...]:
     """Ask the staging endpoint everything it must be able to answer."""
     staging = dossier.project.staging
-    asked = release(dossier)
-    sample = sample_request(dossier.archive, asked.digest, wiring.settings.home / "packages")
-    results = run_checks(wiring.invocations(staging.endpoint), asked.variant, sample, staging.tests)
+    asked = asked_of(wiring.registry, dossier, wiring.settings.home / "packages")
+    url, variant = wiring.invocations(staging.endpoint), release(dossier).variant
+    results = run_checks(url, variant, asked, staging.tests)
     create_table_artifact(
         key="endpoint-tests", table=artifacts.check_rows(results), description=staging.endpoint
     )
@@ -194,7 +197,7 @@ def to_production(wiring: Wiring, dossier: Dossier, plan: Plan) -> Rollout | Non
     """Ask for the rollout and watch it; None when the version serves already."""
     rollout = watch(wiring, production_request(dossier, plan, wiring.settings.home))
     if rollout is None or rollout.state.phase is Phase.PROMOTED:
-        offer_asynchronous(dossier.project.production, wiring.settings.home)
+        offer_asynchronous(dossier.project.production, wiring.settings.home, dossier.approval.id)
     return rollout
 
 
@@ -204,7 +207,7 @@ def production_request(dossier: Dossier, plan: Plan, home: Path) -> Request:
     return Request(
         id=f"{dossier.approval.id}:production",
         endpoint=production.endpoint,
-        release=release(dossier, instances(production), instance_environment(production, home)),
+        release=production_release(dossier, home),
         plan=plan,
         judge=production.judge,
         alarms=production.alarms,

@@ -10,7 +10,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.project import Project
+from configs.load import restore
+from configs.project import Hosting
 from deploy.checks import SampleRequest
 from deploy.errors import PackageDamaged, RolloutRefused
 from registry.entry import Entry
@@ -19,9 +20,11 @@ from registry.ledger import Ledger
 from registry.port import ModelRegistry, ModelVersion
 from registry.standing import standing
 from serving import package
+from steps import samples
 
 ARCHIVE = "package/model.tar.gz"
 PROJECT = "evidence/project.json"
+SAMPLES, SAMPLES_TAG = f"evidence/{samples.FILE}", "samples_digest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Dossier:
 
     version: ModelVersion
     approval: Entry
-    project: Project
+    project: Hosting
     archive: Path
     """The package, its digest verified."""
 
@@ -49,7 +52,7 @@ def fetch(registry: ModelRegistry, ledger: Ledger, archives: Path, subject: tupl
     if version is None:
         raise NotFound(f"version {number} of {model} is not in the registry any more")
     archive = kept_archive(registry, version, archives, approval.digest)
-    return Dossier(version, approval, _project(registry, version), archive)
+    return Dossier(version, approval, project_of(registry, version), archive)
 
 
 def _in_force(ledger: Ledger, model: str, number: str, approval_id: str) -> Entry:
@@ -85,15 +88,43 @@ def kept_archive(registry: ModelRegistry, version: ModelVersion, archives: Path,
     return kept
 
 
-def _project(registry: ModelRegistry, version: ModelVersion) -> Project:
+def project_of(registry: ModelRegistry, version: ModelVersion) -> Hosting:
+    """The project file by which a version was registered.
+
+    Raises:
+        PackageDamaged: it was changed since.
+        registry.errors.NotFound: it is gone.
+    """
+    return restore(_pinned(registry, version, PROJECT, version.tags.get("project_digest")))
+
+
+def _pinned(registry: ModelRegistry, version: ModelVersion, path: str, digest: str | None) -> bytes:
+    """A piece of evidence, which must have the digest that was registered."""
     with tempfile.TemporaryDirectory() as folder:
-        content = registry.download(version, PROJECT, Path(folder)).read_bytes()
-    pinned = version.tags.get("project_digest")
-    if pinned and hashlib.sha256(content).hexdigest() != pinned:
+        content = registry.download(version, path, Path(folder)).read_bytes()
+    if digest and hashlib.sha256(content).hexdigest() != digest:
         raise PackageDamaged(
-            f"{PROJECT} of {version.model} version {version.version} was changed; build it again"
+            f"{path} of {version.model} version {version.version} was changed; register it again"
         )
-    return Project.model_validate_json(content)
+    return content
+
+
+def asked_of(
+    registry: ModelRegistry, dossier: Dossier, folder: Path
+) -> SampleRequest | tuple[samples.Sample, ...]:
+    """What the endpoint tests send: a built package's own rows, or the samples it was registered with.
+
+    Args:
+        registry: holds the samples.
+        dossier: of the version.
+        folder: packages are unpacked below it.
+
+    Raises:
+        PackageDamaged: the samples are not those that were registered.
+    """
+    if digest := dossier.version.tags.get(SAMPLES_TAG):
+        return samples.read(_pinned(registry, dossier.version, SAMPLES, digest))
+    return sample_request(dossier.archive, dossier.approval.digest, folder)
 
 
 def sample_request(archive: Path, digest: str, folder: Path) -> SampleRequest:

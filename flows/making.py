@@ -19,10 +19,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import monitoring
 from configs.load import LoadedProject, dump, load
 from configs.project import Project
+from flows.evidence import write_evidence, write_project
+from serving.manifest import Manifest
+from serving.predictions import Predictions
 from steps import evaluate, gate, process, report, table, train, validate
 from steps.code import project_code
+from steps.errors import CodeFailed
 from steps.job import StepResult, code_digest, digest_of, key, run_step
 
 ORDER = ("process", "validate", "train", "evaluate", "package", "register")
@@ -129,15 +134,33 @@ class Making:
 
     def package(self, processed: StepResult, trained: StepResult) -> StepResult:
         """`model.tar.gz`, compiled when that is faithful."""
-        from steps import boosting, pack, parity, quantise, reference, speed, trees
+        from steps import baseline, baseline_folder, boosting, pack, parity, quantise, reference, speed, trees
         from steps import compile as compiling
 
-        inputs = {"model": self.model_digest(trained), "table": processed.output["digest"]}
+        script = self._preprocess()
+        watched = {
+            "settings": baseline_folder.relevant(self.project.monitor),
+            "script": hashlib.sha256(script).hexdigest(),
+            "code": code_digest([Path(monitoring.__path__[0])]),
+        }
+        inputs = {
+            "model": self.model_digest(trained),
+            "table": processed.output["digest"],
+            "monitor": hashlib.sha256(json.dumps(watched, sort_keys=True).encode()).hexdigest(),
+        }
 
         def body(out: Path) -> dict[str, Any]:
             project, features = self.project, self.project.data.features
             seen, held = table.split(table.read(processed.folder), project)
             columns = table.columns(features)
+
+            def beside(manifest: Manifest, predictions: Predictions) -> Mapping[str, bytes]:
+                return baseline_folder.files(
+                    baseline_folder.Ground(
+                        manifest, seen, held, project.data.target, predictions, project.monitor, script
+                    )
+                )
+
             with project_code(self.loaded.folder):
                 model = train.load(trained.folder, self.loaded.folder)
                 made = pack.pack(
@@ -157,12 +180,26 @@ class Making:
                         "project": project.name,
                         "code_digest": self.code,
                     },
+                    beside=beside,
                 )
             return made.report
 
         sections = ["data", "model", "name", "package", "train.task", "evaluate.holdout"]
-        modules = (pack, compiling, trees, boosting, parity, quantise, reference, speed)
+        compilers = (compiling, trees, boosting, parity, quantise, reference, speed)
+        modules = (pack, *compilers, baseline, baseline_folder)
         return self._run("package", self._key("package", sections, inputs, *modules), body)
+
+    def _preprocess(self) -> bytes:
+        """The project's script that makes rows of captured records; nothing when there is none.
+
+        Raises:
+            CodeFailed: there is no such file.
+        """
+        name = self.project.monitor.preprocess if self.project.monitor else ""
+        file = self.loaded.folder / name
+        if name and not file.is_file():
+            raise CodeFailed(f"monitor.preprocess: there is no file {name} beside the project file; add it")
+        return file.read_bytes() if name else b""
 
     def model_digest(self, trained: StepResult) -> str:
         """What identifies a trained model: its step's key, since skops files differ from save to save."""
@@ -207,8 +244,6 @@ def collect_evidence(
         The content of `evidence.json`.
     """
     out.mkdir(parents=True, exist_ok=True)
-    project = out / "project.json"
-    project.write_text(json.dumps(making.settings, indent=2, sort_keys=True) + "\n")
     for name in ("validate", "evaluate"):
         for file in steps[name].folder.iterdir():
             if file.name != "result.json":
@@ -233,9 +268,9 @@ def collect_evidence(
         "author": author,
         "digest": packed["digest"],
         "data_digest": steps["process"].output["digest"],
-        "project_digest": hashlib.sha256(project.read_bytes()).hexdigest(),
+        "project_digest": write_project(out, making.settings),
     }
-    (out / "evidence.json").write_text(json.dumps(evidence, indent=2, sort_keys=True) + "\n")
+    write_evidence(out, evidence)
     return evidence
 
 

@@ -1,4 +1,4 @@
-"""Messages to people about how rollouts ended, through Apprise.
+"""Messages to people, about how rollouts ended and about alarms, through Apprise.
 
 A project names environment variables; their values are addresses, which hold secrets. So no address, and no
 text of Apprise that may repeat one, is ever logged.
@@ -10,13 +10,24 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from deploy.rollout import Phase
-from deploy.store import Rollout
+from deploy.stored import Rollout
 from flows.artifacts import rollout_sentence
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What people are told."""
+
+    title: str
+    body: str
+    good: bool
+    """Good news."""
 
 
 def notify(rollout: Rollout, environment: Mapping[str, str]) -> None:
@@ -24,9 +35,14 @@ def notify(rollout: Rollout, environment: Mapping[str, str]) -> None:
 
     Never raises: each address that cannot be told is one line in the log, and the others are told.
     """
-    for name in rollout.request.notify:
-        if trouble := _attempt(name, environment, rollout):
-            log.error("rollout %s: nobody was told through %s: %s", rollout.request.id, name, trouble)
+    for trouble in tell(rollout.request.notify, _message(rollout), environment):
+        log.error("rollout %s: %s", rollout.request.id, trouble)
+
+
+def tell(names: tuple[str, ...], message: Message, environment: Mapping[str, str]) -> list[str]:
+    """Send a message to addresses; never raises. Returns a sentence for each that could not be told."""
+    found = [(name, _attempt(name, environment, message)) for name in names]
+    return [f"nobody was told through {name}: {trouble}" for name, trouble in found if trouble]
 
 
 def problems(names: tuple[str, ...], environment: Mapping[str, str]) -> list[str]:
@@ -35,12 +51,12 @@ def problems(names: tuple[str, ...], environment: Mapping[str, str]) -> list[str
     return [f"nobody will be told through {name}: {trouble}" for name, trouble in found if trouble]
 
 
-def _attempt(name: str, environment: Mapping[str, str], rollout: Rollout | None) -> str:
-    """Send one message, or none without a rollout; returns what is wrong, or nothing."""
+def _attempt(name: str, environment: Mapping[str, str], message: Message | None) -> str:
+    """Send the message, or none when there is none; returns what is wrong, or nothing."""
     with _quiet() as said:
         try:
             messenger, trouble = _open(name, environment)
-            if trouble or rollout is None or messenger.notify(**_message(rollout)):
+            if trouble or message is None or messenger.notify(**_spoken(message)):
                 return trouble
         except Exception as error:  # noqa: BLE001 - a service's plugin may raise anything, and name the address
             return f"Apprise failed with {type(error).__name__}; check the address"
@@ -49,15 +65,16 @@ def _attempt(name: str, environment: Mapping[str, str], rollout: Rollout | None)
     return f"the receiver {what}; check the address and the service behind it"
 
 
-def _message(rollout: Rollout) -> dict[str, Any]:
+def _message(rollout: Rollout) -> Message:
+    good = rollout.state.phase in {Phase.PROMOTED, Phase.ENDED}
+    return Message(f"Seaway: endpoint {rollout.request.endpoint}", rollout_sentence(rollout), good)
+
+
+def _spoken(message: Message) -> dict[str, Any]:
     import apprise
 
-    good = rollout.state.phase in {Phase.PROMOTED, Phase.ENDED}
-    return {
-        "title": f"Seaway: endpoint {rollout.request.endpoint}",
-        "body": rollout_sentence(rollout),
-        "notify_type": apprise.NotifyType.SUCCESS if good else apprise.NotifyType.FAILURE,
-    }
+    kind = apprise.NotifyType.SUCCESS if message.good else apprise.NotifyType.FAILURE
+    return {"title": message.title, "body": message.body, "notify_type": kind}
 
 
 def _open(name: str, environment: Mapping[str, str]) -> tuple[Any, str]:

@@ -3,30 +3,53 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import tarfile
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from configs.hosting import Capture
 from configs.project import Production
+from deploy.backlogs import INSTANCES, offer, withdraw
+from deploy.port import ASYNCHRONOUS
 from deploy.release import Container, Release
 from flows.dossier import Dossier
+from serving.loading import MODELS, PIPELINE
 
 Environment = tuple[tuple[str, str], ...]
 """Variables of model servers."""
+CHANGES = "serverless"
+"""Folder of the home with limits of concurrency that were changed while the endpoint served."""
+_KINDS = {PIPELINE: "pipeline", MODELS: "multi-model"}
 
 
 def release(dossier: Dossier, instance_count: int = 1, environment: Environment = ()) -> Release:
-    """The release of an approved version."""
+    """The release of an approved version; what the platform tells goes before the project's own variables."""
     version, box = dossier.version, dossier.project.container
+    own = tuple(sorted(dossier.project.environment.items()))
     return Release(
         version.model,
         version.version,
         dossier.approval.digest,
         instance_count,
-        environment,
+        (*own, *environment),
         Container(box.image, box.memory_size_in_mb * 1024 * 1024, box.cpus, box.profile),
         dossier.project.target or "",
     )
+
+
+def production_release(dossier: Dossier, home: Path) -> Release:
+    """The release as production runs it."""
+    production = dossier.project.production
+    made = release(dossier, instances(production), instance_environment(production, home))
+    return replace(made, scaling=production.scaling)
+
+
+def kind(archive: Path) -> str:
+    """What a package holds: `pipeline`, `multi-model`, or empty for one model."""
+    with tarfile.open(archive, "r:gz") as tar:
+        names = {PurePosixPath(name).as_posix() for name in tar.getnames()}
+    return next((word for file, word in _KINDS.items() if file in names), "")
 
 
 def instances(production: Production) -> int:
@@ -45,6 +68,7 @@ def instance_environment(production: Production, home: Path) -> Environment:
         told.append(("SEAWAY_EXPLAIN", json.dumps(explain)))
     if serverless := production.serverless:
         asked = serverless.model_dump(exclude={"idle"}) | {"idle_seconds": serverless.idle.total_seconds()}
+        asked["changes"] = str(home / CHANGES)
         if production.asynchronous:
             most = production.asynchronous.max_payload
             asked |= {"invocation_seconds": 3600, "max_request_mb": most, "max_response_mb": most}
@@ -52,6 +76,7 @@ def instance_environment(production: Production, home: Path) -> Environment:
     if production.asynchronous:
         told.append(("SAGEMAKER_MAX_PAYLOAD_IN_MB", str(production.asynchronous.max_payload)))
         told.append(("SAGEMAKER_MODEL_SERVER_TIMEOUT", "3600"))
+        told.append((ASYNCHRONOUS, "1"))
     return tuple(told)
 
 
@@ -68,14 +93,21 @@ def _capture(capture: Capture, home: Path) -> dict[str, Any]:
     }
 
 
-def offer_asynchronous(production: Production, home: Path) -> None:
-    """Tell the asynchronous service what the endpoint takes; it looks when the file changes."""
-    file = home / "async" / f"{production.endpoint}.json"
+def offer_asynchronous(production: Production, home: Path, revision: str) -> None:
+    """Tell the asynchronous service what the endpoint takes; it looks when the file changes.
+
+    Args:
+        production: the endpoint.
+        home: of the installation.
+        revision: names the update, so that each is announced to those who are told of answers.
+    """
+    folder = home / "async"
     if production.asynchronous is None:
-        file.unlink(missing_ok=True)
+        withdraw(folder, production.endpoint)
         return
-    asked = production.asynchronous.model_dump(exclude={"max_payload"}, exclude_none=True)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_suffix(".new")
-    new.write_text(json.dumps(asked))
-    new.replace(file)
+    asked = production.asynchronous.model_dump(exclude={"max_payload", "scaling"}, exclude_none=True)
+    if production.serverless:  # more at once would only be throttled
+        name = "max_concurrent_invocations_per_instance"
+        asked[name] = min(asked[name], production.serverless.max_concurrency)
+    asked |= {INSTANCES: instances(production), "revision": revision}
+    offer(folder, production.endpoint, asked, scaled=production.scaling is not None)

@@ -21,7 +21,7 @@ from flows.wiring import Wiring, connect, operating_system_user, utc_now
 from registry.errors import Permanent as RegistryPermanent
 from registry.evidence import Finding, attach
 from serving.errors import ServingError
-from steps import comparison_page
+from steps import comparison_page, comparison_tables
 from steps.errors import Permanent as StepPermanent
 
 TELL = 5.0
@@ -87,7 +87,7 @@ def replay_and_compare(wiring: Wiring, order: Order, out: Path) -> dict[str, Any
     page = (out / PAGE).as_uri()
     parts = [
         f"## {title}\n\n{artifacts.table(rows)}"
-        for title, rows in comparison_page.sections(report["comparison"])
+        for title, rows in comparison_tables.sections(report["comparison"])
     ]
     verdict = f"**{report['verdict']}**: {comparing.sentence(report)}"
     why = "".join(f"\n- {reason}" for reason in report["reasons"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from flows.wiring import Wiring
 from monitoring.paired import compare
 from registry.errors import NotFound
 from registry.port import ModelVersion
+from serving.capture import CAPTURE, CaptureInvalid, Place, Settings, key, parse, place
 from serving.package import unpack
 from steps import comparison_page, recorded
 from steps.errors import DataRefused
@@ -101,10 +102,10 @@ def run(
         raise RolloutRefused(str(error)) from error
     model, serving = _champion(wiring, order)
     champion, candidate = (side(wiring, model, number) for number in (serving, order.candidate))
-    captures, key = captured(wiring, order.endpoint)
-    span = recorded.Span(begin, now, order.sample, key)
+    kept = captured(wiring, order.endpoint)
+    span = recorded.Span(begin, now, order.sample, kept.key)
     answers = replay(
-        recorded.requests(captures, span),
+        recorded.requests(kept.captures, span),
         champion.folder,
         candidate.folder,
         concurrency=order.concurrency,
@@ -165,21 +166,26 @@ def version_of(wiring: Wiring, model: str, number: str) -> ModelVersion:
 
 
 def shadow_report(wiring: Wiring, order: ShadowOrder, now: datetime) -> dict[str, Any]:
-    """Compare what a shadow and the serving version have answered to the same events.
+    """Compare what a shadow and the serving version have answered to the same events, and how these went.
 
     Raises:
         RolloutRefused: the endpoint serves nothing.
         steps.errors.DataRefused: captures or labels cannot be read.
     """
     model, serving = _champion(wiring, order)
-    captures, key = captured(wiring, order.endpoint)
-    span = recorded.Span(now - order.since, now, key=key)
+    kept = captured(wiring, order.endpoint)
+    span = recorded.Span(now - order.since, now, key=kept.key)
     labels = recorded.read_labels(order.labels) if order.labels else None
+    ours, theirs = f"v{serving}", f"v{order.candidate}"
     found = compare(
         comparing.shadow_pairs(
-            recorded.variant(captures / f"v{serving}", span),
-            recorded.variant(captures / f"v{order.candidate}", span),
+            recorded.variant(kept.captures.within(ours), span),
+            recorded.variant(kept.captures.within(theirs), span),
             comparing.Context(order.slice_by, inputs_of(wiring, model, serving), labels),
+        ),
+        outcomes=comparing.met_outcomes(
+            recorded.outcomes(kept.outcomes.within(ours), span),
+            recorded.outcomes(kept.outcomes.within(theirs), span),
         ),
         tolerance=order.tolerance,
     )
@@ -230,25 +236,31 @@ def keep(report: dict[str, Any], out: Path) -> None:
     (out / REPORT).write_bytes(comparing.written(report))
 
 
-def captured(wiring: Wiring, endpoint: str) -> tuple[Path, bytes | None]:
-    """Where an endpoint's captures are, and the key that opens them, by what its stable release was told.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was kept of an endpoint's traffic."""
+
+    captures: Place
+    """What went in and came out, with a part for each variant."""
+    outcomes: Place
+    """How requests went, in the same layout."""
+    key: bytes | None = field(default=None, repr=False)
+    """Opens what is encrypted at rest."""
+
+
+def captured(wiring: Wiring, endpoint: str) -> Kept:
+    """Where an endpoint's captures are, in a folder or in S3, by what its stable release was told.
 
     Raises:
-        RolloutRefused: they are in S3, or the variable with the key is not set here.
+        RolloutRefused: the variable with the key is not set here.
     """
-    from serving.capture import CAPTURE, CaptureInvalid, key, parse
-
     found = wiring.store.endpoint(endpoint)
     told = dict(found.stable.environment).get(CAPTURE) if found and found.stable else None
-    if told is None:
-        return wiring.settings.home / "captures" / endpoint, None
-    settings = parse(told)
-    if settings.to_bucket:
-        raise RolloutRefused(
-            f"the captures of {endpoint} are in {settings.destination}; copy them into "
-            f"{wiring.settings.home / 'captures'} and set production.capture.destination to empty"
-        )
+    settings = parse(told) if told else Settings(str(wiring.settings.home / "captures"))
     try:
-        return Path(settings.destination) / endpoint, key(settings, os.environ)
+        opens = key(settings, os.environ)
     except CaptureInvalid as error:
         raise RolloutRefused(str(error)) from error
+    return Kept(
+        place(settings.destination).within(endpoint), place(settings.outcomes).within(endpoint), opens
+    )

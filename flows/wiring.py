@@ -13,8 +13,9 @@ from sqlalchemy import Engine
 
 from configs.settings import GATEWAYS, Settings
 from deploy.controller import Controller
+from deploy.packages import archives
 from deploy.port import Target
-from deploy.store import Store, archives
+from deploy.store import Store
 from flows.trigger import Trigger
 from registry.approvals import Desk
 from registry.evidence import Shelf
@@ -101,7 +102,10 @@ class Wiring:
     @cached_property
     def controller(self) -> Controller:
         """The process that acts; make only one."""
-        return Controller(self.store, self.target, self.archives, utc_now)
+        from deploy.backlogs import ServiceBacklogs
+
+        backlogs = ServiceBacklogs(self.settings.url("asynchronous"), self.settings.home / "async")
+        return Controller(self.store, self.target, self.archives, utc_now, backlogs)
 
     def invocations(self, endpoint: str) -> str:
         """Address at which an endpoint answers."""

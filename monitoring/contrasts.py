@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from monitoring.discordance import log_evidence, looks, sign_test
+from monitoring.ranks import bounds
 
 BINS = 40
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 PERCENTILES = (0.5, 0.9, 0.95, 0.99)
+CONFIDENCE = 0.95
+
+Bounds = tuple[float | None, float | None]
+"""Lower and upper; None where there are too few values for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,11 @@ class Latency:
     faster: int
     p: float
     """Two-sided sign test on them."""
+    champion_bounds: tuple[Bounds, ...]
+    """Between which values each percentile lies, with the confidence below; requests count as independent."""
+    candidate_bounds: tuple[Bounds, ...]
+    difference_bounds: tuple[Bounds, ...]
+    confidence: float = CONFIDENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +116,28 @@ def scores(moved: Sequence[float], *, several: bool) -> Scores | None:
     )
 
 
-def latency(times: Sequence[tuple[float, float]]) -> Latency | None:
-    """Percentiles of both sides and of the differences within pairs; None without any time."""
-    if not times:
+def latency(champion: Sequence[float], candidate: Sequence[float]) -> Latency | None:
+    """Percentiles of both sides and of the differences within pairs; None without any time.
+
+    Args:
+        champion: milliseconds, pair by pair.
+        candidate: milliseconds of the same pairs.
+    """
+    if not champion:
         return None
     import numpy as np
 
-    both = np.asarray(times, dtype=float)
-    change = both[:, 1] - both[:, 0]
+    ours, theirs = np.asarray(champion, dtype=float), np.asarray(candidate, dtype=float)
+    change = theirs - ours
     slower, faster = int((change > 0).sum()), int((change < 0).sum())
     return Latency(
-        pairs=len(both),
-        champion=_quantiles(both[:, 0], PERCENTILES),
-        candidate=_quantiles(both[:, 1], PERCENTILES),
-        difference=_quantiles(change, PERCENTILES),
+        pairs=len(change),
+        champion=_percentiles(ours),
+        candidate=_percentiles(theirs),
+        difference=_percentiles(change),
+        champion_bounds=_bounds(np.sort(ours)),
+        candidate_bounds=_bounds(np.sort(theirs)),
+        difference_bounds=_bounds(np.sort(change)),
         slower=slower,
         faster=faster,
         p=sign_test(slower, faster),
@@ -172,8 +190,19 @@ def _path(differing: Sequence[bool]) -> tuple[Look, ...]:
     return tuple(made)
 
 
-def _quantiles(values: object, shares: Sequence[float]) -> tuple[tuple[float, float], ...]:
+def _percentiles(values: Any) -> tuple[tuple[float, float], ...]:
+    """Measured values, none in between, so that each lies within its bounds."""
+    return _quantiles(values, PERCENTILES, "inverted_cdf")
+
+
+def _bounds(ascending: Any) -> tuple[Bounds, ...]:
+    return tuple(bounds(ascending, share, 1 - CONFIDENCE) for share in PERCENTILES)
+
+
+def _quantiles(
+    values: object, shares: Sequence[float], method: str = "linear"
+) -> tuple[tuple[float, float], ...]:
     import numpy as np
 
-    found = np.quantile(values, shares)  # type: ignore[call-overload]
+    found = np.quantile(values, shares, method=method)  # type: ignore[call-overload]
     return tuple(zip(shares, found.tolist(), strict=True))

@@ -6,7 +6,8 @@ model's; it needs about a third of the labels that a split of the traffic needs 
 
 What is counted: rows that differ at all, rows whose label flips, how far scores moved, requests that only one
 version could answer, time, and, where labels are known, who is right when only one of them is
-(`monitoring.discordance`). Pairs come one by one and in order of time; their bodies are not kept.
+(`monitoring.discordance`). Pairs come one by one and in order of time; their bodies are not kept. Captures
+hold successes only: of live traffic, errors and time come from what servers note (`monitoring.outcomes`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from monitoring.contrasts import Latency, Quality, Scores, latency, quality, scores
-from monitoring.discordance import sign_test
+from monitoring.meeting import Met
+from monitoring.outcomes import Errors, Noted, Outcome, Went
 from monitoring.payloads import Prediction, Rows, plain_label
 from monitoring.slices import Group, Slice, key, slices
 
@@ -65,18 +67,6 @@ class Flip:
 
 
 @dataclass(frozen=True, slots=True)
-class Errors:
-    """Who failed on which requests, over pairs."""
-
-    neither: int
-    only_champion: int
-    only_candidate: int
-    both: int
-    p: float
-    """Exact McNemar test on the two in the middle."""
-
-
-@dataclass(frozen=True, slots=True)
 class Example:
     """One of the rows that differ most."""
 
@@ -107,6 +97,8 @@ class Comparison:
     """None when no scores were compared."""
     errors: Errors
     latency: Latency | None
+    noted: Noted | None
+    """None where no outcome was written down; errors and latency are then of the pairs above."""
     quality: Quality | None
     """None without labels."""
     slices: tuple[Slice, ...]
@@ -133,19 +125,28 @@ class Comparison:
         return not (self.differences or self.errors.only_champion or self.errors.only_candidate)
 
 
-def compare(pairs: Iterable[Pair], *, tolerance: float = 0.0, alpha: float = 0.05) -> Comparison:
+def compare(
+    pairs: Iterable[Pair],
+    *,
+    outcomes: Iterable[Met[Outcome]] = (),
+    tolerance: float = 0.0,
+    alpha: float = 0.05,
+) -> Comparison:
     """Compare answer by answer.
 
     Rows of one request are matched by place; a row that only one answer has counts as different.
 
     Args:
         pairs: in order of time.
+        outcomes: how requests went, where that is known better than from the pairs.
         tolerance: the largest score difference that counts as none; 0 finds every changed bit.
         alpha: risk of calling the candidate worse, or better, when it is not; for each of the two.
     """
     tally = _Tally(tolerance)
     for pair in pairs:
         tally.add(pair)
+    for one in outcomes:
+        tally.note(one)
     return tally.done(alpha)
 
 
@@ -183,12 +184,11 @@ class _Tally:
     def __init__(self, tolerance: float) -> None:
         self._tolerance = tolerance
         self._seen: Counter[str] = Counter()
-        self._failed: Counter[tuple[bool, bool]] = Counter()
+        self._went, self._noted = Went(), Went()
         self._flips: Counter[tuple[str, str]] = Counter()
         self._moved: list[float] = []
         self._several = False
         self._classes = False
-        self._times: list[tuple[float, float]] = []
         self._outcomes: list[tuple[float, float]] = []
         self._groups: dict[Any, Group] = {}
         self._examples: list[tuple[tuple[bool, float], int, Example]] = []
@@ -200,16 +200,18 @@ class _Tally:
                 self._seen["only_champion" if pair.champion else "only_candidate"] += 1
             return
         self._seen["pairs"] += 1
-        self._failed[pair.champion.failed, pair.candidate.failed] += 1
+        self._went.add(pair.champion, pair.candidate)
         if pair.champion.failed or pair.candidate.failed:
             return
-        if pair.champion.milliseconds is not None and pair.candidate.milliseconds is not None:
-            self._times.append((pair.champion.milliseconds, pair.candidate.milliseconds))
         ours, theirs = pair.champion.rows, pair.candidate.rows
         for row in range(max(len(ours), len(theirs))):
             self._row(
                 pair, row, ours[row] if row < len(ours) else None, theirs[row] if row < len(theirs) else None
             )
+
+    def note(self, met: Met[Outcome]) -> None:
+        """How one more request went."""
+        self._noted.add(met.champion, met.candidate)
 
     def _row(self, pair: Pair, row: int, ours: Prediction | None, theirs: Prediction | None) -> None:
         group = self._group(pair, row)
@@ -262,7 +264,8 @@ class _Tally:
     def done(self, alpha: float) -> Comparison:
         """The whole."""
         groups = self._groups.values()
-        failed = self._failed
+        noted = self._noted.noted()
+        went = self._noted if noted and noted.pairs else self._went
         return Comparison(
             pairs=self._seen["pairs"],
             only_champion=self._seen["only_champion"],
@@ -272,14 +275,9 @@ class _Tally:
             flips=sum(group.flips for group in groups),
             flipped=tuple(Flip(*labels, rows) for labels, rows in self._flips.most_common()),
             scores=scores(self._moved, several=self._several),
-            errors=Errors(
-                neither=failed[False, False],
-                only_champion=failed[True, False],
-                only_candidate=failed[False, True],
-                both=failed[True, True],
-                p=sign_test(failed[False, True], failed[True, False]),
-            ),
-            latency=latency(self._times),
+            errors=went.errors(),
+            latency=latency(*went.times),
+            noted=noted,
             quality=quality(self._outcomes, "mistakes" if self._classes else "absolute error", alpha),
             slices=slices(self._groups),
             examples=tuple(one for _, _, one in sorted(self._examples, key=lambda one: one[:2])[::-1]),
@@ -321,7 +319,7 @@ def judge(comparison: Comparison, *, most_changed: float | None = None) -> tuple
     """
     errors, reasons = comparison.errors, []
     if not comparison.pairs:
-        reasons.append("nothing was compared: no request was seen by both versions")
+        reasons.append("nothing was compared: no captured request was seen by both versions")
     if most_changed is None and errors.only_candidate:
         reasons.append(f"the candidate fails on {errors.only_candidate:,} requests that the champion answers")
     if most_changed is not None and comparison.changed_share > most_changed:

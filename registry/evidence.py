@@ -17,9 +17,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from configs.project import Approval, Project
+from configs.load import restore
+from configs.project import Approval
 from registry.entry import Entry, Kind, Source, name
 from registry.errors import NotFound, Permanent
 from registry.ledger import Ledger
@@ -202,8 +201,8 @@ class Shelf:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 file = self._registry.download(version, PROJECT, Path(folder))
-                return Project.model_validate_json(file.read_bytes()).approval
-            except (NotFound, ValidationError) as error:
+                return restore(file.read_bytes()).approval
+            except (NotFound, ValueError) as error:
                 raise EvidenceDamaged(f"{PROJECT} cannot be read; build the version again") from error
 
     def _fetch(self, version: ModelVersion, path: str, kept: Path, wanted: str) -> None:

@@ -17,7 +17,7 @@ from deploy.rollout import Phase
 from seaway.traffic import Answer, Traffic
 
 if TYPE_CHECKING:
-    from deploy.store import Rollout
+    from deploy.stored import Rollout
     from flows.wiring import Wiring
 
 MODEL, ENDPOINT = "late-arrivals", "late-arrivals"

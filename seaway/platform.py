@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from configs.settings import GATEWAYS, Settings
 from deploy.envoy import ConfigFolder
 from deploy.gateway import bootstrap
+from deploy.listener import AsyncPorts
 from deploy.supervise import GONE, ProcessState, Supervisor
 from seaway import secrets
 from seaway.memory import proportional_bytes
@@ -218,7 +219,7 @@ class Platform:
                 port=ports["gateway"],
                 folder=folder,
                 node=f"{socket.gethostname()} {name}",
-                asynchronous=ports["asynchronous"],
+                asynchronous=AsyncPorts(ports["asynchronous"], ports["internal"]),
             )
             _replace(bootstrap_file(settings, name), json.dumps(configuration, indent=1))
 

@@ -11,7 +11,7 @@ from deploy.envoy import command
 from deploy.supervise import Program
 
 PORTS_OF: dict[str, tuple[str, ...]] = {
-    **{name: ("gateway", admin) for name, admin in GATEWAYS.items()},
+    **{name: ("gateway", "internal", admin) for name, admin in GATEWAYS.items()},
     "prefect": ("prefect",),
     "mlflow": ("mlflow",),
     "controller": ("controller",),
@@ -126,7 +126,8 @@ def asynchronous(settings: Settings, python: str) -> tuple[str, ...]:
     """The service of asynchronous calls; the bucket `local` is a folder of the home."""
     home = settings.home
     folders = ("--home", str(home / "async-queue"), "--config", str(home / "async"))
-    place = ("--gateway", settings.url("gateway"), "--port", str(settings.ports["asynchronous"]))
+    own = f"http://127.0.0.1:{settings.ports['internal']}"
+    place = ("--gateway", own, "--port", str(settings.ports["asynchronous"]))
     return (python, "-m", "serving.asynchronous", *place, *folders, "--object-store", f"local={home}/objects")
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import fcntl
 import hmac
 import logging
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from functools import cache
 from typing import IO, TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -23,8 +25,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from deploy.release import Release
 from flows.approvals import Approvals
 from flows.artifacts import rollout_sentence
+from flows.monitoring.exporting import CONTENT_TYPE
+from flows.monitoring.logbook import Logbook
 from flows.pruning import prune_packages
 from flows.wiring import Wiring, connect, utc_now
 from registry.deliveries import Deliveries
@@ -57,8 +62,8 @@ class Loops:
         self._wake = threading.Event()
         self._ticked = time.monotonic()
         self._threads = [
-            threading.Thread(target=self._endpoints, name="endpoints", daemon=True),
-            threading.Thread(target=self._registry, name="registry", daemon=True),
+            threading.Thread(target=_lasting(loop), name=name, daemon=True)
+            for name, loop in (("endpoints", self._endpoints), ("registry", self._registry))
         ]
 
     def start(self) -> None:
@@ -139,6 +144,19 @@ class Loops:
         return self._wiring.registry_login or ()
 
 
+def _lasting(loop: Callable[[], None]) -> Callable[[], None]:
+    """A loop whose failure ends the process, so that supervisord starts a whole one again."""
+
+    def run() -> None:
+        try:
+            loop()
+        except BaseException:
+            log.critical("the controller cannot go on and is started again", exc_info=True)
+            os._exit(1)
+
+    return run
+
+
 class Interface:
     """What answers on HTTP."""
 
@@ -146,11 +164,13 @@ class Interface:
         self._wiring = wiring
         self._loops = loops
         self._deliveries = Deliveries(wiring.engine)
+        self._logbook = cache(lambda: Logbook.of(wiring.engine))
 
     def routes(self) -> list[Route]:
         """All addresses."""
         return [
             Route("/healthz", self.health),
+            Route("/metrics", self.metrics),
             Route("/webhooks/mlflow", self.webhook, methods=["POST"]),
             Route("/api/endpoints", self._guarded(self.endpoints)),
             Route("/api/endpoints/{endpoint}/abort", self._guarded(self.abort), methods=["POST"]),
@@ -161,6 +181,11 @@ class Interface:
         """200 while endpoints are looked after."""
         healthy = self._loops.healthy
         return JSONResponse({"status": "ok" if healthy else "stuck"}, 200 if healthy else 503)
+
+    async def metrics(self, _request: Request) -> Response:
+        """Figures, violations and alerts of all monitors, for Prometheus."""
+        text = await run_in_threadpool(lambda: self._logbook().metrics(utc_now()))
+        return Response(text, media_type=CONTENT_TYPE)
 
     async def webhook(self, request: Request) -> Response:
         """MLflow's deliveries; refused unless signed, fresh and new."""
@@ -220,13 +245,18 @@ def overview(wiring: Wiring) -> list[dict[str, object]]:
                 "version": endpoint.stable.version if endpoint.stable else None,
                 "digest": endpoint.stable.digest if endpoint.stable else None,
                 "previous": endpoint.previous.version if endpoint.previous else None,
-                "instances": endpoint.stable.instance_count if endpoint.stable else 0,
+                "instances": wiring.store.instances(endpoint),
+                "scaling": _scaling(endpoint.stable),
                 "rollout": rollout_sentence(latest[0]) if latest else None,
                 "running": bool(latest and not latest[0].state.phase.final),
                 "url": wiring.invocations(endpoint.name),
             }
         )
     return rows
+
+
+def _scaling(stable: Release | None) -> dict[str, object] | None:
+    return stable.scaling.model_dump(mode="json") if stable and stable.scaling else None
 
 
 def create_app(wiring: Wiring) -> Starlette:

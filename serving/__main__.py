@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         return serverless.main(options.package, options.host, options.port, options.log_level)
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     for variable in THREADS:
-        os.environ[variable] = "1"  # read when NumPy is first imported, below: pools slow single rows down
+        # Read when NumPy is first imported, below. More than one slows single rows down.
+        os.environ[variable] = os.environ.get("SEAWAY_THREADS") or "1"
     log = logging.getLogger("serving")
     from serving.errors import ServingError
 

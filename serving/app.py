@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import orjson
@@ -25,6 +25,7 @@ from serving.streaming import Stream, framed
 
 if TYPE_CHECKING:
     from serving.capture import Recorder
+    from serving.capture.record import Missing
 
 LARGE = 32 * 1024
 """Bodies of at least this many bytes are computed beside the event loop."""
@@ -34,6 +35,8 @@ V2 = "/v2"
 """Root of the Open Inference Protocol."""
 MODELS, METRICS = "/models", "/metrics"
 """Paths of responders that have more than one model, and of those that count."""
+INVOKED = (contract.INVOCATIONS, contract.RESPONSE_STREAM)
+"""Paths that ask the model; how these requests go is recorded, where there is a recorder."""
 
 ROUTES = {
     contract.PING: "GET",
@@ -109,7 +112,7 @@ class Elsewhere(Protocol):
 
 
 class Application:
-    """Answers requests with one responder; hands what succeeded to the recorder, where there is one."""
+    """Answers requests with one responder; hands them to the recorder afterwards, where there is one."""
 
     def __init__(self, responder: Responder, limits: Limits, recorder: Recorder | None = None) -> None:
         self._responder = responder
@@ -225,8 +228,11 @@ class Application:
         body = await self._body(headers.get("content-length"), protocol)
         if body is None:
             error = too_large(self._limits.payload)
-            send(failure(error.status, str(error)), protocol, close=self.draining)
+            refused = failure(error.status, str(error))
+            send(refused, protocol, close=self.draining)
+            self.offer(path, (came, None), headers, b"", refused, "failed")
             return
+        began = time.perf_counter()
         if path == MODELS and scope.query_string:
             path = f"{path}?{scope.query_string}"
         events = path == contract.RESPONSE_STREAM
@@ -235,15 +241,21 @@ class Application:
             answer = framed(await self._computed(method, contract.INVOCATIONS, headers, body))
         else:
             answer = await self._computed(method, path, headers, body)
+        missing: Missing | None = "streamed" if events else None
         if answer.stream is None:
+            took = time.perf_counter() - began
             send(answer, protocol, close=self.draining)
-            whole: Answer | None = answer
         else:
             kept = self._limits.payload if self._recorder is not None else -1
             stream = Stream(answer, self._lane(path, headers), self._limits.seconds, kept, events=events)
             whole = await stream.send(protocol, scope.client, close=self.draining)
-        if self._recorder is not None and path == contract.INVOCATIONS and whole is not None:
-            self._offer(came, headers, body, whole)
+            if stream.left:
+                return
+            took = time.perf_counter() - began
+            if whole is None:
+                missing = missing or "too long"
+            answer = replace(whole or answer, status=stream.status)
+        self.offer(path, (came, took), headers, body, answer, missing)
 
     async def _computed(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """The answer, made on the event loop where that is quicker, else beside it and in time."""
@@ -280,19 +292,35 @@ class Application:
                 break
         return b"".join(parts) if size <= limit else None
 
-    def _offer(self, came: float, headers: Mapping[str, str], body: bytes, answer: Answer) -> None:
-        """Hand a successful exchange to the recorder; its answer is already on the way."""
-        if self._recorder is None or not 200 <= answer.status < 300:
-            return
-        from serving.capture import Exchange
+    def offer(
+        self,
+        path: str,
+        times: tuple[float, float | None],
+        headers: Mapping[str, str],
+        body: bytes,
+        answer: Answer,
+        missing: Missing | None,
+    ) -> None:
+        """Hand an exchange to the recorder; its answer is already on the way.
 
+        `times` are when it came and how many seconds the model took; of a failure only the outcome is kept.
+        """
+        if self._recorder is None or path not in INVOKED:
+            return
+        from serving.capture import Exchange, Outcome
+
+        came, took = times
+        if not 200 <= answer.status < 300:
+            missing = "failed"
         exchange = Exchange(
             event_id=headers.get(contract.REQUEST_ID, ""),
             at=came,
             content_type=content_type(headers),
-            body=body,
+            body=b"" if missing else body,
             answer_content_type=answer.content_type,
-            answer_body=answer.body,
+            answer_body=b"" if missing else answer.body,
+            outcome=Outcome(answer.status, None if took is None else round(took * 1e6)),
+            missing=missing,
             inference_id=headers.get(contract.INFERENCE_ID, ""),
             custom_attributes=headers.get(contract.CUSTOM_ATTRIBUTES, ""),
         )

@@ -19,6 +19,8 @@ SUBMIT_DIRECTORY = "SAGEMAKER_SUBMIT_DIRECTORY"
 """Folder of the user's code, or when training an archive of it."""
 WORKERS = "SAGEMAKER_MODEL_SERVER_WORKERS"
 """Processes that answer requests; as many as CPUs when not set."""
+THREADS = "SEAWAY_THREADS"
+"""Threads of numeric libraries in one process, 1 when not set."""
 TIMEOUT = "SAGEMAKER_MODEL_SERVER_TIMEOUT"
 """Seconds a request may take, 60 when not set."""
 TIMEOUT_SECONDS = "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS"
@@ -52,6 +54,8 @@ FRAMEWORK_MODULE = "SAGEMAKER_TRAINING_MODULE"
 
 # --- headers, in lower case ------------------------------------------------------------------------------
 
+UNSENT = "x-seaway-unsent"
+"""On a sidecar's answer: its container has seen nothing of the request, which another instance may answer."""
 REQUEST_ID = "x-amzn-requestid"
 """Names one invocation: the event id."""
 INFERENCE_ID = "x-amzn-sagemaker-inference-id"
@@ -68,6 +72,14 @@ NEW_SESSION_ID = "x-amzn-sagemaker-new-session-id"
 """Answer: `ID; Expires=TIME` of the session that was opened."""
 CLOSED_SESSION_ID = "x-amzn-sagemaker-closed-session-id"
 """Answer: the session that was closed."""
+PREFIX_AWARE_ID = "x-amzn-sagemaker-prefix-aware-id"
+"""Names what prompts have in common, for routing by it."""
+TARGET_CONTAINER = "x-amzn-sagemaker-target-container-hostname"
+"""Which of several containers shall answer directly; no endpoint of ours has such."""
+INFERENCE_COMPONENT = "x-amzn-sagemaker-inference-component"
+"""Which inference component shall answer; no endpoint of ours has any."""
+STAGE = "x-seaway-stage"
+"""On a pipeline's failure: the stage that failed. The gateway names it in the message and takes it off."""
 
 # --- paths and numbers -----------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from serving import contract
-from serving.capture import Exchange
+from serving.capture import Exchange, Outcome
 
 
 class Kept:
@@ -31,8 +31,13 @@ class Kept:
         """Remember a part of the answer and return it."""
         return self._keep(1, part)
 
-    def exchange(self, came: float, headers: Mapping[str, str], answer_type: str) -> Exchange:
-        """What was remembered, with what the request's header lines say about it."""
+    def exchange(
+        self, came: float, headers: Mapping[str, str], answer_type: str, outcome: Outcome
+    ) -> Exchange:
+        """What was remembered, with what the request's header lines say about it; of a failure no bodies."""
+        failed = not 200 <= outcome.status < 300
+        if failed:
+            self._parts = ([], [])
         return Exchange(
             event_id=headers.get(contract.REQUEST_ID, ""),
             at=came,
@@ -42,6 +47,8 @@ class Kept:
             answer_body=b"".join(self._parts[1]),
             inference_id=headers.get(contract.INFERENCE_ID, ""),
             custom_attributes=headers.get(contract.CUSTOM_ATTRIBUTES, ""),
+            outcome=outcome,
+            missing="failed" if failed else "too long" if self.too_long else None,
         )
 
     def _keep(self, side: int, part: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from serving import codecs
 from serving.answers import MIB
@@ -11,8 +12,10 @@ from serving.errors import UnsupportedContentType
 from serving.predictor import Predictor
 from serving.responder import Answer, Request
 
-_BESIDE = frozenset({codecs.ARROW, codecs.PARQUET})
-"""Formats that are never read on the event loop: their library takes a while to import."""
+_BESIDE = frozenset({codecs.ARROW, codecs.NPZ, codecs.PARQUET})
+"""Formats that are never read on the event loop: their library takes a while to import, or a small body may
+unpack to a large one."""
+_NONE: Mapping[str, object] = MappingProxyType({})
 
 
 class ModelResponder:
@@ -20,18 +23,28 @@ class ModelResponder:
 
     `limit` is the largest body in bytes; no body may unpack to more values than that. `default_accept` is
     what an absent `Accept` means, the format of the request when empty. `quick` says that one small request
-    takes so little time that waking another thread would cost more.
+    takes so little time that waking another thread would cost more. `parameters` are execution parameters
+    that go before the model's own.
     """
 
     def __init__(
-        self, predictor: Predictor, *, limit: int = 25 * MIB, default_accept: str = "", quick: bool = True
+        self,
+        predictor: Predictor,
+        *,
+        limit: int = 25 * MIB,
+        default_accept: str = "",
+        quick: bool = True,
+        parameters: Mapping[str, object] = _NONE,
     ) -> None:
         self.predictor = predictor
         """The loaded model."""
+        self.layout = codecs.Layout(predictor.manifest)
+        """How its inputs are read."""
         self.limit = limit
         """Largest body in bytes, and most values in one."""
         self._default = default_accept
         self._quick = quick
+        self._parameters = dict(parameters)
         codecs.answer_type(default_accept, codecs.JSON)
 
     def respond(self, request: Request) -> Answer:
@@ -50,7 +63,7 @@ class ModelResponder:
             raise UnsupportedContentType("the body has a Content-Encoding; send it without")
         media = codecs.media_type(request.content_type)
         accepted = codecs.answer_type(request.accept, media, self._default)
-        return codecs.decode(request.body, media, self.predictor.manifest, self.limit), accepted
+        return codecs.read(request.body, media, self.layout, self.limit), accepted
 
     def at_once(self, content_type: str) -> bool:
         """See `serving.app.AtOnce`: the model keeps nothing between calls."""
@@ -63,10 +76,11 @@ class ModelResponder:
 
     @property
     def execution_parameters(self) -> Mapping[str, object]:
-        """One request at a time, as many rows in it as fit."""
+        """One request at a time, as many rows in it as fit, where nobody asked for something else."""
         size = self.limit / MIB
         return {
             "MaxConcurrentTransforms": 1,
             "BatchStrategy": "MULTI_RECORD",
             "MaxPayloadInMB": int(size) if size.is_integer() else size,
+            **self._parameters,
         }

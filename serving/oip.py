@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from serving import tensors
+from serving import about, tensors
 from serving.answers import JSON
-from serving.codecs import Columns
+from serving.codecs import Columns, lenient
 from serving.errors import BadBody, ServingError
 from serving.manifest import Manifest
 from serving.model import ModelResponder
@@ -25,7 +25,6 @@ from serving.responder import Answer, Responder
 HEADER_LENGTH = "inference-header-content-length"
 """Bytes of JSON at the beginning of a body; tensors in binary follow."""
 BINARY = "application/octet-stream"
-EXTENSIONS = ("binary_tensor_data",)
 
 _PATH = re.compile(
     r"/v2(?:|/health/(?P<health>live|ready)"
@@ -77,20 +76,10 @@ def _status(found: re.Match[str], *, ready: bool) -> Answer | None:
     if found["health"] == "ready":
         return Answer(200 if ready else 503, orjson.dumps({"ready": ready}), JSON)
     if found["model"] is None:
-        return Answer(200, orjson.dumps(_server()), JSON)
+        return Answer(200, orjson.dumps(about.server()), JSON)
     if found["act"] == "/ready":
         return Answer(200 if ready else 503, orjson.dumps({"name": found["model"], "ready": ready}), JSON)
     return None
-
-
-def _server() -> dict[str, Any]:
-    from importlib import metadata
-
-    try:
-        version = metadata.version("seaway")
-    except metadata.PackageNotFoundError:
-        version = "unknown"
-    return {"name": "seaway", "version": version, "extensions": list(EXTENSIONS)}
 
 
 def _model(manifest: Manifest, model: str, version: str | None) -> dict[str, Any]:
@@ -110,7 +99,7 @@ def _infer(
         asked = _asked(model, version, headers, body)
         manifest = responder.predictor.manifest
         selected = tensors.Selection.of(asked.content, manifest)
-        columns: Columns = tensors.columns(asked.content, asked.binary, manifest, responder.limit)
+        columns: Columns = tensors.columns(asked.content, asked.binary, responder.layout, responder.limit)
         return _answer(asked, selected, responder.predictor.predict(columns), manifest)
     except ServingError as error:
         if error.status >= 500:
@@ -125,7 +114,7 @@ def _asked(model: str, version: str | None, headers: Mapping[str, str], body: by
             raise BadBody(f"Inference-Header-Content-Length must be a number of at most {len(body)}")
         length = int(text)
     try:
-        content = orjson.loads(body[:length])
+        content = lenient.loads(body[:length])
     except orjson.JSONDecodeError as error:
         raise BadBody(f"the request is not valid JSON: {error}") from None
     if not isinstance(content, dict):

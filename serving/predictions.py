@@ -32,5 +32,5 @@ def from_probabilities(manifest: Manifest, table: npt.NDArray[np.floating]) -> P
     if manifest.task == "binary":
         scores = np.ascontiguousarray(table[:, 1])
         chosen = (scores > table[:, 0]).tolist()
-        return Predictions(scores, tuple(classes[int(second)] for second in chosen))
+        return Predictions(scores, tuple([classes[second] for second in chosen]))
     return Predictions(table, tuple(classes[n] for n in table.argmax(axis=1).tolist()))

@@ -15,6 +15,7 @@ import os
 import pickle
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,7 +24,9 @@ import numpy.typing as npt
 
 from serving import codecs, package
 from serving.codecs import Columns
+from serving.codecs.layout import names as names_of
 from serving.errors import BadBody, ModelFailed, ModelRefused, PackageDamaged
+from serving.feeding import Feeding
 from serving.manifest import Manifest
 from serving.predictions import Predictions, from_probabilities
 
@@ -116,20 +119,21 @@ class OnnxPredictor:
             raise PackageDamaged(f"{package.ONNX} cannot be loaded: {error}") from error
         self.manifest = manifest
         names = [item.name for item in self._session.get_inputs()]
-        if len(names) != len(manifest.inputs):
-            raise PackageDamaged(f"{package.ONNX} takes {len(names)} inputs, {package.MANIFEST} names others")
-        self._feeds = tuple(zip(names, (item.name for item in manifest.inputs), strict=True))
+        layout = codecs.Layout(manifest)
+        try:
+            self._feeds = Feeding(names, names_of(layout.inputs), names_of(layout.numbers))
+        except ValueError:
+            problem = f"{package.ONNX} takes {len(names)} inputs, {package.MANIFEST} names others"
+            raise PackageDamaged(problem) from None
         self._outputs = [self._session.get_outputs()[-1].name]
         self._double = manifest.number_type == "float64"
 
     def predict(self, columns: Columns) -> Predictions:
         """See `Predictor.predict`."""
         if self._double:
-            columns = {name: _single(name, values) for name, values in columns.items()}
+            columns = _in_single(columns)
         try:
-            scores = self._session.run(
-                self._outputs, {name: columns[column] for name, column in self._feeds}
-            )[0]
+            scores = self._session.run(self._outputs, self._feeds(columns))[0]
         except Exception as error:  # as above
             raise ModelFailed(f"the model cannot answer: {error}") from error
         return _predictions(self.manifest, scores)
@@ -244,8 +248,17 @@ def _file(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def _in_single(columns: Columns) -> Columns:
+    """The columns in the precision of a compiled model, which the codec has not seen to."""
+    if isinstance(columns, codecs.Block):
+        with np.errstate(over="ignore"):
+            numbers = columns.numbers.astype(np.float32)
+        if not np.isinf(numbers).any():
+            return replace(columns, numbers=numbers)
+    return {name: _single(name, values) for name, values in columns.items()}
+
+
 def _single(name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The column in the precision of a compiled model, which the codec has not seen to."""
     if values.dtype != np.float64:
         return values
     with np.errstate(over="ignore"):
@@ -257,7 +270,8 @@ def _single(name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _predictions(manifest: Manifest, scores: npt.NDArray[np.floating]) -> Predictions:
-    if not np.isfinite(scores).all():
+    # A sum of squares tells in one step that all are finite, unless it overflows.
+    if not (np.vdot(scores, scores) < np.inf or np.isfinite(scores).all()):
         row = int(np.argwhere(~np.isfinite(scores))[0][0])
         raise ModelFailed(f"the model's score for row {row} is not a finite number")
     if manifest.task == "regression":

@@ -1,8 +1,8 @@
 """`docker run IMAGE serve`: answer HTTP with what is in the container's tree, until SIGTERM.
 
-One worker: this process becomes the model server. Several: so many model servers on one port, whose
-connections the kernel shares out. With `SAGEMAKER_USE_NGINX=true`: nginx, and gunicorn behind it on a
-Unix socket.
+One worker, as for many models: this process becomes the model server. Several: so many model servers on one
+port, whose connections the kernel shares out. With `SAGEMAKER_USE_NGINX=true`: nginx, and gunicorn behind it
+on a Unix socket.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from serving.environment import Wanted
 from serving.errors import ServingError
 from serving.group import Member, run
 from serving.handlers import byo, script
+from serving.loading import MODELS, PIPELINE, many
 
 HERE = Path(__file__).parent
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - gunicorn's heartbeats must not wait for a disk
@@ -56,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _own_application(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """Variables that name the container's own web application, where that is what it has to serve."""
-    known = (folder / "seaway.json", folder / "pipeline.json", script.program(folder, environ))
+    known = (folder / "seaway.json", folder / PIPELINE, folder / MODELS, script.program(folder, environ))
     if any(file.is_file() for file in known) or not (own := byo.find(folder, environ, Path.cwd())):
         return {}
     return {contract.SUBMIT_DIRECTORY: str(own.parent), contract.PROGRAM: own.name}
@@ -73,11 +74,20 @@ def _serve(asked: Wanted, folder: Path, host: str, environ: dict[str, str]) -> i
     if asked.use_nginx:
         return _nginx(asked, folder, host, environ)
     command = server_command(folder, host, asked)
-    if asked.workers == 1:
+    if workers(asked, folder, environ) == 1:
         os.execve(command[0], command, environ)  # noqa: S606 - no shell; signals then reach the server itself
     log.info("%d model servers on port %d", asked.workers, asked.port)
     members = [Member(f"worker {number}", command) for number in range(1, asked.workers + 1)]
     return run(members, environ, contract.STOP_GRACE_SERVE - 1)
+
+
+def workers(asked: Wanted, folder: Path, environ: Mapping[str, str]) -> int:
+    """How many model servers: one for many models, since each server would load its own."""
+    if not many(folder, environ):
+        return asked.workers
+    if asked.workers > 1 and environ.get(contract.WORKERS):
+        log.info("one worker, not %d: all models share one memory budget", asked.workers)
+    return 1
 
 
 def server_command(folder: Path, host: str, asked: Wanted) -> list[str]:
@@ -127,7 +137,16 @@ def gunicorn_command(socket: Path, folder: Path, environ: Mapping[str, str], ask
     byo_app = own.name in byo.NAMES and own.is_file()
     target = ["--chdir", str(own.parent), f"{own.stem}:app"] if byo_app else ["serving.wsgi:app"]
     beats = ["--worker-tmp-dir", str(SHARED_MEMORY)] if os.access(SHARED_MEMORY, os.W_OK) else []
-    settings = ["-k", "sync", "-w", str(asked.workers), "-b", f"unix:{socket}", "--umask", "0"]
+    settings = [
+        "-k",
+        "sync",
+        "-w",
+        str(workers(asked, folder, environ)),
+        "-b",
+        f"unix:{socket}",
+        "--umask",
+        "0",
+    ]
     times = ["--timeout", str(round(asked.timeout)), "--graceful-timeout", "25"]
     return [sys.executable, "-m", "gunicorn", "--no-control-socket", *settings, *times, *beats, *target]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 
@@ -21,6 +22,8 @@ log = logging.getLogger("serving")
 
 def serve(application: Application, host: str, port: int) -> int:
     """Serve until SIGTERM or SIGINT and return the exit code: 0, or 1 when requests had to be cut off."""
+    gc.collect()
+    gc.freeze()  # what is there now stays: looking through it again and again would hold up requests
     return asyncio.run(_serve(application, host, port))
 
 

@@ -1,6 +1,6 @@
 """Beside a container of which only the address is known: `python -m serving.sidecar --upstream URL --port N`.
 
-It hands `/ping`, `/invocations` and `/execution-parameters` on, captures what succeeded, holds the time
+It hands `/ping`, `/invocations` and `/execution-parameters` on, captures what comes by, holds the time
 limit, and gives the container what few have: answers as an event stream.
 """
 
@@ -13,11 +13,12 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from serving import contract, eventstream
 from serving.answers import JSON, MIB, failure, send
+from serving.capture import Outcome
 from serving.errors import ServingError
 from serving.kept import Kept
 from serving.relay import HELD, HOP, Broken, ClientGone, Relay, Reply, Unreachable
@@ -41,7 +42,7 @@ CLOSE_SECONDS = 10.0
 """Time captured exchanges get to be written when the sidecar ends."""
 
 _NOT_ASKED = HOP | {"host", "content-length", contract.STREAM_ACCEPT}
-_NOT_ANSWERED = HOP | {"date", "server"}
+_NOT_ANSWERED = HOP | {"date", "server", contract.UNSENT}
 _LEVELS = ("debug", "info", "warning", "error")
 
 log = logging.getLogger("serving")
@@ -81,14 +82,6 @@ class Sidecar:
         self.in_flight += 1
         try:
             await self._serve(scope, protocol)
-        except ClientGone:
-            self._refuse(protocol, 400, "the body is shorter than its Content-Length")
-        except Unreachable as error:
-            self._refuse(protocol, 503, str(error))
-        except Broken as error:
-            self._refuse(protocol, 502, str(error))
-        except TimeoutError:
-            self._refuse(protocol, 504, "the container did not answer in time; send less, or allow more time")
         finally:
             self.in_flight -= 1
             if self.draining and not self.in_flight:
@@ -104,14 +97,30 @@ class Sidecar:
         if ROUTES.get(path) != scope.method:
             send(_refusal(scope.method, path), protocol, close=self.draining)
             return
-        came, loop = time.time(), asyncio.get_running_loop()
+        came, began = time.time(), time.perf_counter()
         headers = dict(scope.headers.items())
         kept = self._keeps(path, headers)
+        try:
+            status, kind = await self._relayed(scope, protocol, headers, kept)
+        except (ClientGone, Unreachable, Broken, TimeoutError, _TooLong) as error:
+            status, kind = self._refuse(protocol, error), ""
+        if self._recorder is not None and kept.wanted and status is not None:
+            took = None if status == 413 else round((time.perf_counter() - began) * 1e6)
+            self._recorder.offer(kept.exchange(came, headers, kind, Outcome(status, took)))
+
+    async def _relayed(
+        self, scope: Any, protocol: Any, headers: Mapping[str, str], kept: Kept
+    ) -> tuple[int | None, str]:
+        """Ask the container and hand its answer on.
+
+        Returns:
+            How it went: the status, one of a failure when the answer broke off, None when the client left;
+            and the answer's type.
+        """
+        path, loop = _short(scope.path), asyncio.get_running_loop()
         body = await self._body(headers, protocol, kept)
         if body is None:
-            limit = self._limits.payload / MIB
-            self._refuse(protocol, 413, f"the body is longer than {limit:g} MiB; send fewer rows at a time")
-            return
+            raise _TooLong(self._limits.payload / MIB)
         deadline = loop.time() + (PING_SECONDS if path == contract.PING else self._limits.seconds)
         target = contract.INVOCATIONS if path == contract.RESPONSE_STREAM else path
         async with self._relay.ask(
@@ -119,11 +128,10 @@ class Sidecar:
         ) as reply:
             if path == contract.RESPONSE_STREAM and 200 <= reply.status < 300:
                 until = loop.time() + self._limits.stream_seconds
-                complete = await self._framed(reply, until, protocol, kept)
+                status = await self._framed(reply, until, protocol, kept)
             else:
-                complete = await self._plain(reply, deadline, protocol, kept, scope.client)
-        if complete and 200 <= reply.status < 300:
-            self._offer(came, headers, reply, kept)
+                status = await self._plain(reply, deadline, protocol, kept, scope.client)
+        return status, reply.content_type
 
     # ---- the request --------------------------------------------------------------------------------------
 
@@ -153,14 +161,16 @@ class Sidecar:
 
     # ---- the answer ---------------------------------------------------------------------------------------
 
-    async def _plain(self, reply: Reply, deadline: float, protocol: Any, kept: Kept, client: str) -> bool:
-        """Hand the answer on: at once when it is short, else as it comes; true when it is complete."""
+    async def _plain(
+        self, reply: Reply, deadline: float, protocol: Any, kept: Kept, client: str
+    ) -> int | None:
+        """Hand the answer on: at once when it is short, else as it comes; how it went, as of `_relayed`."""
         head = [(name, value) for name, value in reply.headers if name not in _NOT_ANSWERED]
         if reply.length is not None and reply.length <= HELD:
             body = kept.answered(await reply.read(deadline))
             head = [(name, value) for name, value in head if name != "content-length"]
             protocol.response_bytes(reply.status, self._closing(head), body)
-            return True
+            return reply.status
         transport = protocol.response_stream(reply.status, self._closing(head))
         try:
             async for part in reply.parts(deadline):
@@ -170,13 +180,13 @@ class Sidecar:
 
             log.error("an answer broke off after it had begun; its connection is cut: %s", error)  # noqa: TRY400
             cut(client)
-            return False
+            return _refusal_of(error)[0]
         except RuntimeError:  # Granian's RSGIProtocolClosed: the client has gone
-            return False
-        return True
+            return None
+        return reply.status
 
-    async def _framed(self, reply: Reply, deadline: float, protocol: Any, kept: Kept) -> bool:
-        """Hand the answer on as an event stream; what goes wrong is its last frame."""
+    async def _framed(self, reply: Reply, deadline: float, protocol: Any, kept: Kept) -> int | None:
+        """Hand the answer on as an event stream, what goes wrong is its last frame; how it went."""
         head = [
             (name, value)
             for name, value in reply.headers
@@ -187,27 +197,36 @@ class Sidecar:
             (contract.STREAM_CONTENT_TYPE, reply.content_type or JSON),
         ]
         transport = protocol.response_stream(reply.status, self._closing(head))
-        whole = False
+        status = reply.status
 
         async def parts() -> AsyncIterator[bytes]:
-            nonlocal whole
-            async for part in reply.parts(deadline):
-                yield kept.answered(part)
-            whole = True
+            nonlocal status
+            try:
+                async for part in reply.parts(deadline):
+                    yield kept.answered(part)
+            except (Broken, TimeoutError) as error:
+                status, _ = _refusal_of(error)
+                raise
 
         try:
             async for frame in eventstream.frames_async(parts()):
                 await transport.send_bytes(frame)
         except RuntimeError:  # Granian's RSGIProtocolClosed: the client has gone
-            return False
-        return whole
+            return None
+        return status
 
     def _closing(self, head: list[tuple[str, str]]) -> list[tuple[str, str]]:
         return [*head, ("connection", "close")] if self.draining else head
 
-    def _refuse(self, protocol: Any, status: int, message: str) -> None:
+    def _refuse(self, protocol: Any, error: Exception) -> int:
+        """Tell the client what went wrong; returns the status it gets."""
+        status, message = _refusal_of(error)
         log.warning("%d: %s", status, message)
-        send(failure(status, message), protocol, close=self.draining)
+        answer = failure(status, message)
+        if isinstance(error, Unreachable):
+            answer = replace(answer, headers=((contract.UNSENT, "1"),))
+        send(answer, protocol, close=self.draining)
+        return status
 
     # ---- capture ------------------------------------------------------------------------------------------
 
@@ -215,15 +234,6 @@ class Sidecar:
         recorder, asked = self._recorder, path in {contract.INVOCATIONS, contract.RESPONSE_STREAM}
         wanted = asked and recorder is not None and recorder.samples(headers.get(contract.REQUEST_ID, ""))
         return Kept(wanted=wanted, limit=self._limits.payload)
-
-    def _offer(self, came: float, headers: Mapping[str, str], reply: Reply, kept: Kept) -> None:
-        """Hand a successful exchange to the recorder; its answer is already on the way."""
-        if self._recorder is None or not kept.wanted:
-            return
-        if kept.too_long:
-            self._recorder.miss()
-        else:
-            self._recorder.offer(kept.exchange(came, headers, reply.content_type))
 
 
 async def _parts(protocol: Any, length: int, kept: Kept) -> AsyncIterator[bytes]:
@@ -253,6 +263,21 @@ def _asked(
     if not isinstance(body, bytes):
         lines.append(("content-length", headers["content-length"]))
     return lines
+
+
+class _TooLong(Exception):
+    """A body is longer than the limit, which is its argument in MiB."""
+
+
+def _refusal_of(error: Exception) -> tuple[int, str]:
+    """Status and words for a request that could not be handed on, or not be answered."""
+    if isinstance(error, ClientGone):
+        return 400, "the body is shorter than its Content-Length"
+    if isinstance(error, _TooLong):
+        return 413, f"the body is longer than {error.args[0]:g} MiB; send fewer rows at a time"
+    if isinstance(error, Unreachable | Broken):
+        return error.status, str(error)
+    return 504, "the container did not answer in time; send less, or allow more time"
 
 
 def _refusal(method: str, path: str) -> Answer:

@@ -47,6 +47,10 @@ class Stream:
         self._kept = kept
         self._events = events
         self._memory: list[bytes] = []
+        self.status = answer.status
+        """How it went; of a stream that broke off, what a failure before its first part would have been."""
+        self.left = False
+        """The client has gone before the end."""
 
     async def send(self, protocol: Any, client: str, *, close: bool) -> Answer | None:
         """Send it all; returns the whole answer, None when it was not sent or was not remembered.
@@ -57,7 +61,9 @@ class Stream:
         try:
             part = await self._next()
         except Exception as error:  # noqa: BLE001 - the user's generator may raise anything
-            send(self._refusal(error), protocol, close=close)
+            refusal = self._refusal(error)
+            self.status = refusal.status
+            send(refusal, protocol, close=close)
             return None
         transport = protocol.response_stream(self._answer.status, head(self._answer, close=close))
         while part is not None:
@@ -66,6 +72,7 @@ class Stream:
             try:
                 part = await self._next()
             except Exception as error:  # noqa: BLE001 - as above
+                self.status = 504 if isinstance(error, TimeoutError) else 500
                 if self._events:
                     await self._sent(eventstream.failure(error), transport)
                     self._close()
@@ -91,6 +98,7 @@ class Stream:
         try:
             await transport.send_bytes(part)
         except RuntimeError:  # Granian's RSGIProtocolClosed
+            self.left = True
             log.info("the client has gone before the end of its stream")
             self._close()
             return False

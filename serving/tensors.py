@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from serving.codecs.columns import Array, Columns, check_size, from_arrays, order_of
+from serving.codecs.columns import Array, Columns, check_size, from_arrays, order_of, plain
+from serving.codecs.layout import Layout
 from serving.codecs.npy import LABEL, label_array, label_type, score_array
 from serving.errors import BadBody
 from serving.manifest import Input, Manifest
@@ -27,6 +28,23 @@ _TYPES = {
 }
 _NAMES = {kind: name for name, kind in _TYPES.items()}
 _TAKEN = (*_TYPES, "BYTES")
+_WHOLE = frozenset({int})
+_PYTHON_TYPES: Mapping[object, frozenset[type]] = {
+    "BYTES": frozenset({str, type(None)}),
+    "BOOL": frozenset({bool, int, type(None)}),
+    **{name: frozenset({int, type(None)}) for name in _TYPES if "INT" in name},
+    **{name: frozenset({int, float, type(None)}) for name in _TYPES if name.startswith("FP")},
+}
+"""What the values of a JSON tensor may be; None is missing."""
+_RANGES: Mapping[str, tuple[int, int]] = {
+    "BOOL": (0, 1),
+    **{
+        name: (int(np.iinfo(kind).min), int(np.iinfo(kind).max))
+        for name, kind in _TYPES.items()
+        if "INT" in name
+    },
+}
+"""What whole numbers of a type may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +110,7 @@ class Selection:
                 binary.append(_to_bytes(values))
                 item["parameters"] = {"binary_data_size": len(binary[-1])}
             else:
-                item["data"] = values.reshape(-1).tolist()
+                item["data"] = _to_json(values)
             described.append(item)
         return described, binary
 
@@ -117,22 +135,75 @@ def output_metadata(manifest: Manifest) -> list[dict[str, Any]]:
     return [label, {"name": "scores", "datatype": number, "shape": [-1, len(manifest.classes or ())]}]
 
 
-def columns(content: Mapping[str, Any], binary: bytes, manifest: Manifest, most: int) -> Columns:
+def columns(content: Mapping[str, Any], binary: bytes, layout: Layout, most: int) -> Columns:
     """Columns of the tensors of a request.
 
     Raises:
         BadBody: a tensor is malformed or does not fit the inputs; the message names it.
         PayloadTooLarge: more values than `most`.
     """
+    if not binary and (plain := _plain(content, layout, most)) is not None:
+        return plain
     found = _tensors(content, binary)
-    inputs = manifest.inputs
+    inputs = layout.inputs
     names = {item.name for item in inputs}
     if len(found) == 1 and (found[0].name not in names or _width(found[0]) != 1):
         arrays = _matrix(found[0], inputs)
     else:
         arrays = _by_name(found, inputs)
     check_size(found[0].rows, len(inputs), most)
-    return from_arrays(arrays, found[0].rows, manifest)
+    return from_arrays(arrays, found[0].rows, layout)
+
+
+def _plain(content: Mapping[str, Any], layout: Layout, most: int) -> Columns | None:
+    """Columns of one JSON tensor per input, all values there; None when it must be looked at more closely."""
+    given = content.get("inputs")
+    if type(given) is not list or len(given) != len(layout.inputs) or type(given[0]) is not dict:
+        return None
+    data: dict[str, list[Any]] = {}
+    shape, first = given[0].get("shape"), given[0].get("data")
+    rows = len(first) if type(first) is list else 0
+    if not rows or shape not in ([rows], [rows, 1]):
+        return None
+    for item in given:
+        values = _plain_values(item, shape, rows)
+        if values is None:
+            return None
+        data[item["name"]] = values
+    if any(item.name not in data for item in layout.inputs):
+        return None
+    check_size(rows, len(given), most)
+    return plain(
+        list(zip(*(data[item.name] for item in layout.inputs), strict=True)), layout.by_place, layout
+    )
+
+
+def _plain_values(item: Any, shape: list[int], rows: int) -> list[Any] | None:
+    """The values of a tensor that is as the others, and that has them in JSON."""
+    if type(item) is not dict or item.get("shape") != shape or type(item.get("name")) is not str:
+        return None
+    if not _WHOLE.issuperset(map(type, item["shape"])):
+        return None
+    values, parameters = item.get("data"), item.get("parameters")
+    if type(values) is not list or len(values) != rows:
+        return None
+    if parameters and (type(parameters) is not dict or "binary_data_size" in parameters):
+        return None
+    kind = item.get("datatype")
+    if type(kind) is not str or kind not in _PYTHON_TYPES or (kind == "BYTES" and None in values):
+        return None
+    if not _PYTHON_TYPES[kind].issuperset(map(type, values)):
+        return None
+    return values if kind not in _RANGES or _outside(values, kind) is None else None
+
+
+def _outside(values: list[Any], kind: str) -> int | None:
+    """The place of the first number that its type cannot hold; None when all fit."""
+    least, most = _RANGES[kind]
+    given = [value for value in values if value is not None]
+    if not given or (min(given) >= least and max(given) <= most):
+        return None
+    return next(n for n, value in enumerate(values) if value is not None and not least <= value <= most)
 
 
 def _matrix(tensor: Tensor, inputs: Sequence[Input]) -> dict[str, Array]:
@@ -208,23 +279,16 @@ def _json_values(data: object, kind: str, name: str) -> Array:
     flat: list[Any] = data
     if data and all(type(row) is list for row in data):
         flat = [value for row in data for value in row]
-    taken = _python_types(kind)
+    taken = _PYTHON_TYPES[kind]
     if not taken.issuperset(map(type, flat)):
         place = next(n for n, value in enumerate(flat) if type(value) not in taken)
         raise _wrong(name, f"holds a value at {place} that is no {kind}")
     if kind == "BYTES":
         return _objects_array(flat)
+    if kind in _RANGES and (outside := _outside(flat, kind)) is not None:
+        least, most = _RANGES[kind]
+        raise _wrong(name, f"holds {flat[outside]} at {outside}, but {kind} goes from {least} to {most}")
     return np.array(flat, np.float64)
-
-
-def _python_types(kind: str) -> frozenset[type]:
-    if kind == "BYTES":
-        return frozenset({str, type(None)})
-    if kind == "BOOL":
-        return frozenset({bool, int, type(None)})
-    if kind.startswith("FP"):
-        return frozenset({int, float, type(None)})
-    return frozenset({int, type(None)})
 
 
 def _raw_values(raw: bytes, kind: str, name: str, count: int) -> Array:
@@ -264,6 +328,13 @@ def _to_bytes(values: Array) -> bytes:
         encoded = [text.encode() for text in values.reshape(-1).tolist()]
         return b"".join(struct.pack("<I", len(text)) + text for text in encoded)
     return np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+
+
+def _to_json(values: Array) -> Array | list[Any]:
+    """Flat; numbers stay an array, so that each is written as short as its own type allows."""
+    return (
+        values.reshape(-1).tolist() if values.dtype.kind == "U" else np.ascontiguousarray(values.reshape(-1))
+    )
 
 
 def _name(kind: np.dtype[Any]) -> str:

@@ -1,20 +1,31 @@
 """The model server as a WSGI application: `gunicorn serving.wsgi:app`.
 
 The same behaviour as under Granian, since the same `Application` answers. The model is loaded when somebody
-asks this module for `app`; importing it does nothing.
+asks this module for `app`; importing it does nothing. Every worker captures for itself, and writes what it
+still holds when it ends.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serving import contract
 from serving.answers import failure, too_large
-from serving.app import DISCARDED, Application, Limits
-from serving.responder import Responder
+from serving.app import DISCARDED, MODELS, Application, Limits
+from serving.responder import Answer, Responder
+
+if TYPE_CHECKING:
+    from serving.capture import Recorder
+    from serving.capture.record import Missing
+
+LAST_CAPTURES = 10.0
+"""Seconds captured exchanges get to be written when a worker ends."""
 
 StartResponse = Callable[..., Any]
 _BLOCK = 1 << 16
@@ -23,26 +34,54 @@ _BLOCK = 1 << 16
 class WsgiApplication:
     """A WSGI application over any responder."""
 
-    def __init__(self, responder: Responder, limits: Limits) -> None:
-        self._application = Application(responder, limits)
+    def __init__(self, responder: Responder, limits: Limits, recorder: Recorder | None = None) -> None:
+        self._application = Application(responder, limits, recorder)
         self._limit = limits.payload
+        self._captures = recorder is not None
 
     def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        body = _body(environ, self._limit)
+        came = time.time()
+        path, asked, body = _path(environ), headers(environ), _body(environ, self._limit)
+        began = time.perf_counter()
         if body is None:
             error = too_large(self._limit)
             answer = failure(error.status, str(error))
         else:
-            path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
-            answer = self._application.answer(environ["REQUEST_METHOD"], path, headers(environ), body)
+            answer = self._application.answer(environ["REQUEST_METHOD"], path, asked, body)
+
+        def offer(whole: Answer, parts: bytes | None) -> None:
+            took = None if body is None else time.perf_counter() - began
+            missing: Missing | None = "too long" if parts is None else None
+            kept = replace(whole, body=parts or b"")
+            self._application.offer(path, (came, took), asked, body or b"", kept, missing)
+
         lines = [*answer.headers]
         if answer.content_type:
             lines.append(("content-type", answer.content_type))
         if answer.stream is None:
             lines.append(("content-length", str(len(answer.body))))
         start_response(f"{answer.status} {_phrase(answer.status)}", lines)
-        return [answer.body] if answer.stream is None else answer.stream
+        if answer.stream is None:
+            offer(answer, answer.body)
+            return [answer.body]
+        return self._kept(answer, answer.stream, offer) if self._captures else answer.stream
+
+    def _kept(
+        self, answer: Answer, stream: Iterable[bytes], offer: Callable[[Answer, bytes | None], None]
+    ) -> Iterator[bytes]:
+        """The parts of a streamed answer, offered for capture once it is complete."""
+        parts, size = list[bytes](), 0
+        try:
+            for part in stream:
+                size += len(part)
+                if size <= self._limit:
+                    parts.append(part)
+                yield part
+        except Exception:
+            offer(replace(answer, status=500), b"")
+            raise
+        offer(answer, b"".join(parts) if size <= self._limit else None)
 
 
 def headers(environ: Mapping[str, Any]) -> dict[str, str]:
@@ -56,6 +95,13 @@ def headers(environ: Mapping[str, Any]) -> dict[str, str]:
         if value := environ.get(name):
             found[name.replace("_", "-").lower()] = str(value)
     return found
+
+
+def _path(environ: Mapping[str, Any]) -> str:
+    """The path; of `/models` with its query, which pages through the list."""
+    path = str(environ.get("PATH_INFO", "")).encode("latin-1").decode("utf-8", "replace")
+    query = environ.get("QUERY_STRING")
+    return f"{path}?{query}" if query and path == MODELS else path
 
 
 def _phrase(status: int) -> str:
@@ -95,14 +141,26 @@ def build(environ: Mapping[str, str]) -> WsgiApplication:
     """The application for the model in the container's tree.
 
     Raises:
-        ServingError: the model cannot be loaded; the message says why.
+        ServingError: the model cannot be loaded, or capture is set wrongly; the message says why.
     """
     from serving.environment import flag
     from serving.loading import load
 
     tree = contract.Tree.of(environ)
     folder = tree.models if flag(environ, contract.MULTI_MODEL) else tree.model
-    return WsgiApplication(load(folder, environ), Limits.read(environ))
+    return WsgiApplication(load(folder, environ), Limits.read(environ), _recorder(environ))
+
+
+def _recorder(environ: Mapping[str, str]) -> Recorder | None:
+    """What captures in this worker, and writes what is left when the worker ends."""
+    if not environ.get("SEAWAY_CAPTURE"):
+        return None
+    from serving.capture import from_environment
+
+    recorder = from_environment(environ)
+    if recorder is not None:
+        atexit.register(recorder.close, LAST_CAPTURES)
+    return recorder
 
 
 def __getattr__(name: str) -> Any:

@@ -5,29 +5,18 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
+
+from steps.comparison_tables import sections
+from steps.page import document
 
 _INK, _SOFT, _GRID = "#1b2430", "#5b6773", "#e3e8ee"
 _BLUE, _ORANGE, _GREEN, _RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 _STYLE = """
-:root { color-scheme: light dark; --line: #d8dee6; --soft: #5b6773; --good: #0b6e4f; --bad: #b3261e;
-  --back: #fff; --row: #f6f8fa; --ink: #1b2430 }
-@media (prefers-color-scheme: dark) { :root { --line: #303a46; --soft: #9aa7b4; --good: #5ec9a0;
-  --bad: #ff8a80; --back: #12171d; --row: #1a2129; --ink: #e6ebf0 } }
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 72rem; padding: 2.5rem 1.25rem; background: var(--back); color: var(--ink);
-  font: 16px/1.55 system-ui, sans-serif }
-h1 { font-size: 1.6rem; margin: 0 0 .25rem } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem }
-p { margin: 0 0 .4rem; color: var(--soft) } .bad { color: var(--bad) } .good { color: var(--good) }
-.figures { display: flex; flex-wrap: wrap; gap: 1.5rem 2.5rem; margin: 1.75rem 0 }
-.figures b { display: block; font-size: 1.75rem; line-height: 1.2 }
 img { max-width: 100%; height: auto; background: #fff; border-radius: 8px; display: block }
-.scroll { overflow-x: auto } table { width: 100%; border-collapse: collapse; font-size: .92rem }
-th { text-align: left; font-weight: 600; color: var(--soft) }
-th, td { padding: .5rem .75rem; border-bottom: 1px solid var(--line); vertical-align: top }
-tr:hover td { background: var(--row) } td { overflow-wrap: anywhere }
+td { overflow-wrap: anywhere }
 """
 
 Report = Mapping[str, Any]
@@ -43,28 +32,13 @@ def page(report: Report) -> str:
     chart = base64.b64encode(picture(report)).decode() if found["pairs"] else ""
     image = f'<img alt="charts of the comparison" src="data:image/png;base64,{chart}">' if chart else ""
     tables = "".join(_section(name, rows) for name, rows in sections(found))
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+    return document(
+        title,
         f'<h1 class="{tone}">{escape(_headline(report))}</h1>\n<p>{escape(title)}, endpoint '
         f"{escape(report['endpoint'])}, {escape(report['since'])} to {escape(report['until'])}</p>\n"
-        f"{reasons}\n{_figures(found)}\n{image}\n{tables}</body>\n</html>\n"
+        f"{reasons}\n{_figures(found)}\n{image}\n{tables}",
+        _STYLE,
     )
-
-
-def sections(found: Mapping[str, Any]) -> list[tuple[str, list[dict[str, str]]]]:
-    """The figures as tables: title and rows of named cells; empty ones are left out."""
-    made = [
-        ("Requests", _requests(found)),
-        ("Labels that flip", _flips(found)),
-        ("How scores moved", _scores(found)),
-        ("Who is right", _quality(found)),
-        ("Latency in milliseconds", _latency(found)),
-        ("By slice", _slices(found)),
-        ("Rows that differ most", _examples(found)),
-    ]
-    return [(title, rows) for title, rows in made if rows]
 
 
 def picture(report: Report) -> bytes:
@@ -186,11 +160,27 @@ def _draw_evidence(axes: Any, quality: Mapping[str, Any]) -> None:
 def _draw_latency(axes: Any, latency: Mapping[str, Any]) -> None:
     for name, colour in (("champion", _BLUE), ("candidate", _ORANGE)):
         names = [f"p{share * 100:g}" for share, _ in latency[name]]
-        axes.plot(
-            names, [value for _, value in latency[name]], color=colour, marker="o", linewidth=2, label=name
+        values = [value for _, value in latency[name]]
+        lower = [0.0 if one[0] is None else value - one[0] for value, one in _ends(latency, name)]
+        upper = [0.0 if one[1] is None else one[1] - value for value, one in _ends(latency, name)]
+        axes.errorbar(
+            names,
+            values,
+            yerr=[lower, upper],
+            color=colour,
+            marker="o",
+            linewidth=2,
+            elinewidth=1,
+            capsize=3,
+            label=name,
         )
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper left", frameon=False, labelcolor=_INK)
+
+
+def _ends(latency: Mapping[str, Any], name: str) -> list[tuple[float, Sequence[float | None]]]:
+    """Percentiles and what bounds them."""
+    return [(value, ends) for (_, value), ends in zip(latency[name], latency[f"{name}_bounds"], strict=True)]
 
 
 def _headline(report: Report) -> str:
@@ -225,119 +215,3 @@ def _section(title: str, rows: Sequence[Mapping[str, str]]) -> str:
         f'<h2>{escape(title)}</h2>\n<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}</tbody></table></div>\n"
     )
-
-
-def _requests(found: Mapping[str, Any]) -> list[dict[str, str]]:
-    errors = found["errors"]
-    return [
-        {"requests": "both versions answer", "number": f"{errors['neither']:,}", "note": ""},
-        {
-            "requests": "only the candidate fails",
-            "number": f"{errors['only_candidate']:,}",
-            "note": f"exact McNemar test against the next line: p = {errors['p']:.3g}",
-        },
-        {"requests": "only the champion fails", "number": f"{errors['only_champion']:,}", "note": ""},
-        {"requests": "both fail", "number": f"{errors['both']:,}", "note": ""},
-        {
-            "requests": "seen on the champion's side alone",
-            "number": f"{found['only_champion']:,}",
-            "note": "not compared: not mirrored, failed, or not captured",
-        },
-        {
-            "requests": "seen on the candidate's side alone",
-            "number": f"{found['only_candidate']:,}",
-            "note": "",
-        },
-    ]
-
-
-def _flips(found: Mapping[str, Any]) -> list[dict[str, str]]:
-    return [
-        {"champion": one["champion"], "candidate": one["candidate"], "rows": f"{one['rows']:,}"}
-        for one in found["flipped"][:20]
-    ]
-
-
-def _scores(found: Mapping[str, Any]) -> list[dict[str, str]]:
-    scores = found["scores"]
-    if not scores:
-        return []
-    cells = {f"p{share * 100:g}": f"{value:+.4g}" for share, value in scores["quantiles"]}
-    return [
-        {
-            "measure": scores["measure"],
-            "mean": f"{scores['mean']:+.4g}",
-            "mean absolute": f"{scores['mean_absolute']:.4g}",
-            **cells,
-            "largest": f"{scores['largest']:.4g}",
-        }
-    ]
-
-
-def _quality(found: Mapping[str, Any]) -> list[dict[str, str]]:
-    quality = found["quality"]
-    if not quality:
-        return []
-    return [
-        {
-            "labelled rows": f"{quality['labelled']:,}",
-            f"{quality['measure']}, champion": f"{quality['champion']:.4g}",
-            "candidate": f"{quality['candidate']:.4g}",
-            "candidate better on": f"{quality['candidate_better']:,}",
-            "champion better on": f"{quality['champion_better']:,}",
-            "exact McNemar p": f"{quality['p']:.3g}",
-            "e-value worse": f"1e{quality['e_worse'] / math.log(10):.1f}",
-            "e-value better": f"1e{quality['e_better'] / math.log(10):.1f}",
-            "the candidate is": quality["verdict"],
-        }
-    ]
-
-
-def _latency(found: Mapping[str, Any]) -> list[dict[str, str]]:
-    latency = found["latency"]
-    if not latency:
-        return []
-    rows = [
-        {"": title, **_percentiles(latency[name])}
-        for title, name in (
-            ("champion", "champion"),
-            ("candidate", "candidate"),
-            ("difference within pairs", "difference"),
-        )
-    ]
-    told = f"candidate slower in {latency['slower']:,}, faster in {latency['faster']:,}; sign test p"
-    return [
-        *rows,
-        {"": told, **dict.fromkeys(_percentiles(latency["champion"]), ""), "p50": f"{latency['p']:.3g}"},
-    ]
-
-
-def _percentiles(found: Iterable[Sequence[float]]) -> dict[str, str]:
-    return {f"p{share * 100:g}": f"{value:.3f}" for share, value in found}
-
-
-def _slices(found: Mapping[str, Any]) -> list[dict[str, str]]:
-    return [
-        {
-            "value": one["value"],
-            "rows": f"{one['rows']:,}",
-            "differ": f"{one['differences']:,}",
-            "flip": f"{one['flips']:,} ({one['flips'] / one['rows']:.2%})",
-            "mean score change": f"{one['mean_difference']:+.4g}",
-            "candidate better": f"{one['candidate_better']:,}",
-            "champion better": f"{one['champion_better']:,}",
-        }
-        for one in found["slices"]
-    ]
-
-
-def _examples(found: Mapping[str, Any]) -> list[dict[str, str]]:
-    return [
-        {
-            "event id": one["event_id"],
-            "row": str(one["row"]),
-            "champion": one["champion"],
-            "candidate": one["candidate"],
-        }
-        for one in found["examples"]
-    ]

@@ -19,6 +19,7 @@ from configs.project import Package
 from serving.manifest import Kind, QuantisationRecord, Quantised, Task
 from steps import boosting, trees
 from steps.errors import Permanent
+from steps.fuse import fuse_numbers
 from steps.parity import Limits, Parity, check_parity, spread
 from steps.quantise import NotQuantisable, quantise
 from steps.reference import columns_of, kinds, labels_of, signature
@@ -67,7 +68,8 @@ class Compiled:
 
 
 def to_onnx(model: Any, inputs: Sequence[tuple[str, Kind]]) -> bytes:
-    """The pipeline as an ONNX model: one input of shape (rows, 1) per column, probabilities as a tensor.
+    """The pipeline as an ONNX model: one input for all numbers, one of shape (rows, 1) for each text column,
+    probabilities as a tensor.
 
     Equal pipelines give equal bytes. Whether the answers are the pipeline's, `check_parity` finds out.
 
@@ -98,6 +100,7 @@ def to_onnx(model: Any, inputs: Sequence[tuple[str, Kind]]) -> bytes:
             )
             if not libraries:
                 trees.correct(converted.graph, _innermost(model))
+            fuse_numbers(converted)
             _sort_opsets(converted)
     except Exception as error:  # the converters raise whatever meets them
         text = " ".join(str(error).split())[:300]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import tempfile
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import metadata
@@ -19,6 +19,7 @@ import pandas as pd
 from serving import codecs, package
 from serving.errors import ServingError
 from serving.manifest import Input, Kind, Manifest, Runtime, Task
+from serving.predictions import Predictions
 from serving.predictor import OnnxPredictor, Predictor, SkopsPredictor, load_skops
 from steps import boosting, speed
 from steps.canonical import canonical
@@ -37,6 +38,8 @@ _DEPENDENCIES: dict[Runtime, tuple[str, ...]] = {
     "skops": ("granian", "numpy", "orjson", "pandas", "scikit-learn", "scipy", "skops"),
     "pickle": ("granian", "numpy", "orjson", "pandas", "scikit-learn", "scipy"),
 }
+Beside = Callable[[Manifest, Predictions], Mapping[str, bytes]]
+"""Further files of a package, by path."""
 BASELINE_ROWS = 20
 """Training rows in a package to explain predictions against."""
 _TOLERATED = 1e-9
@@ -106,6 +109,7 @@ def pack(  # noqa: PLR0913 - the whole description of a package, by name
     trusted_types: Collection[str] = (),
     provenance: Mapping[str, str] | None = None,
     compiling: Compiling = Compiling(),  # noqa: B008 - a frozen value
+    beside: Beside | None = None,
 ) -> PackResult:
     """Write `model.tar.gz` into `folder`.
 
@@ -123,6 +127,8 @@ def pack(  # noqa: PLR0913 - the whole description of a package, by name
         trusted_types: types outside scikit-learn, NumPy and SciPy that loading may construct.
         provenance: `data_digest`, `project`, `code_digest`.
         compiling: which runtime, and how small its weights.
+        beside: makes further files, such as the folder `baseline/`, from the manifest and the packed model's
+            predictions of `frame`.
 
     Raises:
         PackRefused: the model cannot be packed faithfully; the message says what to change.
@@ -177,6 +183,8 @@ def pack(  # noqa: PLR0913 - the whole description of a package, by name
         package.REQUIREMENTS: ("\n".join(_needed(manifest, stored)) + "\n").encode(),
         package.MANIFEST: manifest.to_json(),
     }
+    if beside is not None:
+        files |= beside(manifest, predictor.predict(columns_of(rows, manifest)))
     digest = _write(files, folder)
     listed = stored.listed if stored else ()
     return PackResult(folder / ARCHIVE, digest, manifest, compiled.parity, measured, listed, unlisted)
@@ -373,5 +381,7 @@ def _write(files: Mapping[str, bytes], folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         for name, content in files.items():
-            (Path(temporary) / name).write_bytes(content)
+            file = Path(temporary) / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
         return package.write(Path(temporary), folder / ARCHIVE)

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from serving.codecs import Columns
+from serving.codecs.layout import Array
+from serving.feeding import Feeding
 from serving.manifest import Quantised
 from steps.errors import Permanent
 from steps.trees import ENSEMBLES
@@ -89,7 +91,7 @@ def _eight_bits(model: Any, rows: Columns) -> Any:
         quantize_static(
             inferred,
             target,
-            _reader(rows),
+            _reader(Feeding([item.name for item in model.graph.input], tuple(rows), _numbers(rows))(rows)),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(PRODUCTS),
             weight_type=QuantType.QInt8,
@@ -98,14 +100,18 @@ def _eight_bits(model: Any, rows: Columns) -> Any:
         return load(target)
 
 
-def _reader(rows: Columns) -> Any:
+def _numbers(rows: Columns) -> list[str]:
+    return [name for name, values in rows.items() if values.dtype.kind == "f"]
+
+
+def _reader(feeds: dict[str, Array]) -> Any:
     from onnxruntime.quantization import CalibrationDataReader
 
     class Once(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
         def __init__(self) -> None:
-            self._left = [rows]
+            self._left = [feeds]
 
-        def get_next(self) -> Columns | None:
+        def get_next(self) -> dict[str, Array] | None:
             return self._left.pop() if self._left else None
 
     return Once()

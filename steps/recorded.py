@@ -1,6 +1,7 @@
 """Captured traffic, read back: requests to replay, answers to compare, and the labels of what happened.
 
-A capture holds answers that were given; a request that failed was not captured.
+A capture holds answers that were given; a request that failed was not captured. How every request went stands
+in the outcomes.
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from serving.capture import CaptureUnreadable, body, read_captures
+from serving.capture import CaptureUnreadable, Noted, Place, body, place, read_captures, read_outcomes
 from steps.errors import DataRefused
 
 _SCALE = 1 << 64
@@ -52,14 +54,18 @@ class Span:
     """Opens captures that are encrypted at rest."""
 
 
-def requests(endpoint: Path, span: Span) -> Iterator[Recorded]:
+def requests(endpoint: Place | Path, span: Span) -> Iterator[Recorded]:
     """Every captured request of an endpoint once, in order of time, whichever variants have answered it.
 
     Args:
-        endpoint: the endpoint's folder of captures, with a folder for each variant.
+        endpoint: where the endpoint's captures are, with a part for each variant.
         span: which of them.
+
+    Raises:
+        DataRefused: the captures cannot be read.
     """
-    streams = [variant(endpoint / name, span) for name in variants(endpoint)]
+    where = _place(endpoint)
+    streams = [variant(where.within(name), span) for name in variants(where)]
     seen: set[str] = set()
     for one in heapq.merge(*streams, key=lambda found: found.at):
         if one.body is not None and one.event_id not in seen:
@@ -67,23 +73,53 @@ def requests(endpoint: Path, span: Span) -> Iterator[Recorded]:
             yield one
 
 
-def variants(endpoint: Path) -> list[str]:
-    """Variants that have captures, by name."""
-    return sorted(place.name for place in endpoint.iterdir() if place.is_dir()) if endpoint.is_dir() else []
+def variants(endpoint: Place | Path) -> list[str]:
+    """Variants that have captures, by name.
+
+    Raises:
+        DataRefused: the captures cannot be reached.
+    """
+    where = _place(endpoint)
+    with _readable(where):
+        return where.parts()
 
 
-def variant(folder: Path, span: Span) -> Iterator[Recorded]:
-    """Captures of one variant, in order of time.
+def variant(folder: Place | Path, span: Span) -> Iterator[Recorded]:
+    """Captures of one variant, in order of time; those in S3 hour by hour.
 
     Raises:
         DataRefused: a capture file cannot be read.
     """
-    try:
-        for record in read_captures(folder, span.since, span.until, key=span.key):
+    where = _place(folder)
+    with _readable(where):
+        for record in read_captures(where, span.since, span.until, key=span.key):
             if _chosen(record["eventMetadata"]["eventId"], span.share):
-                yield _recorded(folder.name, record)
+                yield _recorded(where.name, record)
+
+
+def outcomes(folder: Place | Path, span: Span) -> Iterator[Noted]:
+    """How the requests to one variant went, in order of time.
+
+    Raises:
+        DataRefused: a file of outcomes cannot be read.
+    """
+    where = _place(folder)
+    with _readable(where):
+        for one in read_outcomes(where, span.since, span.until, key=span.key):
+            if _chosen(one.event_id, span.share):
+                yield one
+
+
+def _place(where: Place | Path) -> Place:
+    return place(where) if isinstance(where, Path) else where
+
+
+@contextmanager
+def _readable(where: Place) -> Iterator[None]:
+    try:
+        yield
     except CaptureUnreadable as error:
-        raise DataRefused(f"captures in {folder}: {error}") from error
+        raise DataRefused(f"captures in {where}: {error}") from error
 
 
 def _recorded(name: str, record: Mapping[str, Any]) -> Recorded:

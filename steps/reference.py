@@ -24,7 +24,7 @@ def kinds(frame: pd.DataFrame) -> tuple[tuple[str, Kind], ...]:
 
 def columns_of(frame: pd.DataFrame, manifest: Manifest) -> Columns:
     """A data frame as the model server decodes requests; missing text is the empty string."""
-    found: Columns = {}
+    found: dict[str, npt.NDArray[Any]] = {}
     for item in manifest.inputs:
         values = frame[item.name]
         if item.type == "double":

@@ -6,24 +6,11 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from steps.page import document
+
 _STYLE = """
-:root { color-scheme: light dark; --line: #d8dee6; --soft: #5b6773; --good: #0b6e4f; --bad: #b3261e;
-  --back: #fff; --row: #f6f8fa; --ink: #1b2430 }
-@media (prefers-color-scheme: dark) { :root { --line: #303a46; --soft: #9aa7b4; --good: #5ec9a0;
-  --bad: #ff8a80; --back: #12171d; --row: #1a2129; --ink: #e6ebf0 } }
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 72rem; padding: 2.5rem 1.25rem; background: var(--back); color: var(--ink);
-  font: 16px/1.55 system-ui, sans-serif }
-h1 { font-size: 1.6rem; margin: 0 0 .25rem } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem }
-p { margin: 0; color: var(--soft) }
-.figures { display: flex; flex-wrap: wrap; gap: 2.5rem; margin: 1.75rem 0 0 }
-.figures b { display: block; font-size: 1.75rem; line-height: 1.2 }
-.scroll { overflow-x: auto } table { width: 100%; border-collapse: collapse; font-size: .92rem }
-th { text-align: left; font-weight: 600; color: var(--soft) }
-th, td { padding: .55rem .75rem; border-bottom: 1px solid var(--line); vertical-align: top }
-tr:hover td { background: var(--row) }
 code { font: .88em/1.5 ui-monospace, monospace; overflow-wrap: anywhere }
-.good { color: var(--good) } .bad { color: var(--bad) } .mark { font-weight: 700; white-space: nowrap }
+.mark { font-weight: 700; white-space: nowrap }
 """
 
 
@@ -41,14 +28,11 @@ def render(report: Mapping[str, Any]) -> str:
     parts = [_section("What failed", failed, with_column=True)] if failed else []
     parts += [_section("Whole table", about_table)] if about_table else []
     parts += [_section(column, found) for column, found in by_column.items()]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(report['suite'])}: {escape(verdict)}</title>\n<style>{_STYLE}</style>\n"
-        "</head>\n<body>\n"
+    return document(
+        f"{report['suite']}: {verdict}",
         f"<h1>{escape(verdict)}</h1>\n<p>Suite <code>{escape(report['suite'])}</code>; a failure of severity "
-        f"{escape(report['fail_on'])} or above stops the build.</p>\n{_figures(report)}\n"
-        f"{''.join(parts)}</body>\n</html>\n"
+        f"{escape(report['fail_on'])} or above stops the build.</p>\n{_figures(report)}\n{''.join(parts)}",
+        _STYLE,
     )
 
 

@@ -4,7 +4,7 @@ import os
 
 from hypothesis import settings
 
-pytest_plugins = ("tests.docker_engine", "tests.postgres", "tests.small_project")
+pytest_plugins = ("tests.docker_engine", "tests.local_target", "tests.postgres", "tests.small_project")
 
 settings.register_profile("quick", max_examples=12, deadline=None)
 settings.register_profile("thorough", max_examples=60, deadline=None)

@@ -5,8 +5,10 @@ Without an engine these tests skip; with SEAWAY_REQUIRE_DOCKER=1 they fail inste
 
 from __future__ import annotations
 
+import io
 import os
 import socket
+import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from tests.multiplier import multiplier
 if TYPE_CHECKING:
     from deploy.containers import Look
     from deploy.engine import Engine
+    from deploy.image import Stock
     from deploy.targets.docker import DockerTarget
 
 
@@ -39,8 +42,8 @@ class DockerPlace(BehindEnvoys):
     admin: Gateways
     http: httpx.Client
     packages: dict[str, tuple[Path, str]]
-    stock: str
-    """Name of the stock image that fleets get."""
+    stock: Stock
+    """The images of the sources as they are."""
 
     def __post_init__(self) -> None:
         self.target = self.again()
@@ -49,7 +52,7 @@ class DockerPlace(BehindEnvoys):
         from deploy.targets.docker import DockerTarget
 
         return DockerTarget(
-            self.home, self.engine, self.admin, self.envoys[0].folder, stock=lambda _: self.stock, **options
+            self.home, self.engine, self.admin, self.envoys[0].folder, stock=self.stock, **options
         )
 
     def looks(self, fleet: Fleet) -> list[Look]:
@@ -93,8 +96,18 @@ def stock_image(docker_client: Any) -> str:
     return Builder(docker_client).stock("onnx").tag
 
 
+@pytest.fixture(scope="session")
+def stock(stock_image: str) -> Stock:
+    """Names of images; the one for compiled models is there."""
+    from deploy.image import Stock
+
+    found = Stock()
+    assert found.sidecar() == stock_image
+    return found
+
+
 @pytest.fixture(scope="module")
-def docker_place(stock_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerPlace]:
+def docker_place(stock: Stock, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerPlace]:
     from deploy.containers import home_id
     from deploy.engine import Engine
 
@@ -108,8 +121,22 @@ def docker_place(stock_image: str, tmp_path_factory: pytest.TempPathFactory) -> 
         closing(Gateways({"first": first.admin(), "second": second.admin()})) as admin,
         httpx.Client(base_url=first.url, timeout=30) as http,
     ):
-        place = DockerPlace(home, engine, (first, second), admin, http, packages, stock_image)
+        place = DockerPlace(home, engine, (first, second), admin, http, packages, stock)
         try:
             yield place
         finally:
             place.engine.halt(10)
+
+
+def built(client: Any, name: str, recipe: str, **files: str) -> str:
+    """Build an image from a Dockerfile and small files; returns its name."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for path, text in {"Dockerfile": recipe, **files}.items():
+            member = tarfile.TarInfo(path)
+            member.size, member.mode = len(text.encode()), 0o755
+            tar.addfile(member, io.BytesIO(text.encode()))
+    stream.seek(0)
+    tag = f"seaway-test/{name}:1"
+    client.images.build(fileobj=stream, custom_context=True, tag=tag, rm=True)
+    return tag

@@ -52,7 +52,7 @@ def _measure(folder: Path, rows: int, payload: int) -> Iterator[dict[str, Any]]:
     built = stage.build(folder)
     digest = package.write(built.package, folder / "model.tar.gz")
     model = Model(folder / "model.tar.gz", digest)
-    size = _write(folder, built, rows)
+    size = write(folder, built, rows)
     outputs = []
     for title, where, workers in (
         ("1 file, 1 worker", "one", 1),
@@ -60,23 +60,28 @@ def _measure(folder: Path, rows: int, payload: int) -> Iterator[dict[str, Any]]:
         ("8 files, 2 workers", "many", 2),
     ):
         name = title.replace(" ", "-").replace(",", "")
-        job = Job(
-            name,
-            "late-arrivals/1",
-            TransformInput(str(folder / where), content_type=CSV, split_type="Line"),
-            TransformOutput(str(folder / name), CSV, "Line"),
-            max_payload_in_mb=payload,
-            max_concurrent_transforms=IN_FLIGHT,
-        )
-        began, used = time.perf_counter(), _cpu()
-        ended = transform(job, model, Processes(workers), folder / f"job-{name}", AT)
-        seconds, used = time.perf_counter() - began, _cpu() - used
+        asked = job(name, folder / where, folder / name, payload)
+        began, used = time.perf_counter(), cpu_seconds()
+        ended = transform(asked, model, Processes(workers), folder / f"job-{name}", AT)
+        seconds, used = time.perf_counter() - began, cpu_seconds() - used
         if ended.status != "Completed" or ended.progress.records != rows:
             raise SystemExit(f"{title}: {ended.failures or ended.progress}")
         outputs.append(folder / name)
         yield _figure(f"seaway, {title}", rows, size, (seconds, used))
     yield _figure("loop", rows, size, _loop(folder, built))
     _same(folder, outputs)
+
+
+def job(name: str, source: Path, output: Path, payload: int) -> Job:
+    """Rows of CSV in payloads of so many MiB, four in flight to each model server."""
+    return Job(
+        name,
+        "late-arrivals/1",
+        TransformInput(str(source), content_type=CSV, split_type="Line"),
+        TransformOutput(str(output), CSV, "Line"),
+        max_payload_in_mb=payload,
+        max_concurrent_transforms=IN_FLIGHT,
+    )
 
 
 def _figure(who: str, rows: int, size: int, took: tuple[float, float]) -> dict[str, Any]:
@@ -91,13 +96,13 @@ def _figure(who: str, rows: int, size: int, took: tuple[float, float]) -> dict[s
     }
 
 
-def _cpu() -> float:
+def cpu_seconds() -> float:
     """Processor seconds of this process and of those it has waited for: less open to a busy machine."""
     times = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in times)
 
 
-def _write(folder: Path, built: stage.Built, rows: int) -> int:
+def write(folder: Path, built: stage.Built, rows: int) -> int:
     """The rows as one file, and as many with the same order; bytes in all."""
     import polars as pl
 
@@ -124,7 +129,7 @@ def _loop(folder: Path, built: stage.Built) -> tuple[float, float]:
     inputs = package.load_manifest(built.package).inputs
     texts = {item.name: str for item in inputs if item.type == "string"}
     model = train.load(built.trained, stage.PROJECT.parent)
-    began, used = time.perf_counter(), _cpu()
+    began, used = time.perf_counter(), cpu_seconds()
     with (folder / "loop.csv").open("w") as out, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the encoder was trained without column names
         frames = pd.read_csv(
@@ -134,7 +139,7 @@ def _loop(folder: Path, built: stage.Built) -> tuple[float, float]:
             scores = model.predict_proba(frame)[:, 1]
             found = pd.DataFrame({"label": (scores >= 0.5).astype(int), "score": scores})
             found.to_csv(out, header=False, index=False)
-    return time.perf_counter() - began, _cpu() - used
+    return time.perf_counter() - began, cpu_seconds() - used
 
 
 def _same(folder: Path, outputs: list[Path]) -> None:

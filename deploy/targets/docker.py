@@ -1,27 +1,29 @@
 """Endpoints in containers on this machine: every instance is one, behind the same Envoy.
 
 The engine chooses ports and keeps processes apart; it neither restarts nor health-checks anything. Whether an
-instance answers, the gateway knows by `/ping`; what ended is started again from here, and counted. No call
-waits for a container: what takes time is looked at again by the next call.
+instance answers, the gateway knows by `/ping`; what ended is started again from here, and counted. Where an
+image cannot capture, a sidecar does. No call waits for a container or an image: what takes time is looked at
+again by the next call.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from deploy import containers
-from deploy.containers import GRACE_SECONDS, Limits, Look, container_name, home_id, instance_name
+from deploy import containers, sidecars
+from deploy.containers import GRACE_SECONDS, SIDECAR, Limits, Look, container_name, home_id, instance_name
 from deploy.dataplane import DataPlane, tail
 from deploy.engine import Engine
 from deploy.envoy import ConfigFolder
-from deploy.errors import Permanent
+from deploy.errands import Errands, Get, Tell
 from deploy.following import Followers
 from deploy.gateways import Gateways
+from deploy.image import RUNTIME
 from deploy.instances import UNSEEN, Instance, Record
 from deploy.port import Capabilities, Fleet, Readiness, Share, Totals
 
@@ -31,8 +33,20 @@ QUIET_SECONDS = 10.0
 """A start that takes longer is worth a word."""
 
 
-class ImageMissing(Permanent):
-    """The engine does not have the image."""
+class Stock(Protocol):
+    """Names of our own images, and how they are made: `deploy.image.Stock`."""
+
+    def package(self, folder: Path, extras: Iterable[str] = ()) -> str:
+        """The image that serves an unpacked package."""
+        ...
+
+    def sidecar(self, extras: Iterable[str] = ()) -> str:
+        """The image that stands before somebody else's container."""
+        ...
+
+    def make(self, tag: str, tell: Tell) -> None:
+        """Make an image that was named; takes minutes."""
+        ...
 
 
 class DockerTarget:
@@ -43,9 +57,9 @@ class DockerTarget:
         engine: runs the containers; it must see the same files as we do.
         admin: the admin interfaces of the gateway's processes.
         gateway: the files the gateway watches.
-        stock: the image for an unpacked package, of fleets that do not bring one.
-        limits: of every instance whose fleet does not say otherwise.
+        stock: the images for unpacked packages, of fleets that do not bring one.
         clock: seconds since the epoch, to time drains and pauses.
+        environ: where keys and logins for captures are; this process's variables when None.
     """
 
     def __init__(
@@ -55,17 +69,19 @@ class DockerTarget:
         admin: Gateways,
         gateway: ConfigFolder,
         *,
-        stock: Callable[[Path], str],
-        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        stock: Stock,
         clock: Callable[[], float] = time.time,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self._plane = DataPlane(home, admin, gateway, clock)
         self._home = home_id(self._plane.home)
         self._engine = engine
         self._stock = stock
-        self._limits = limits
+        self._limits = Limits()
         self._followers = Followers(engine.frames)
-        self._images: set[str] = set()
+        self._environ = os.environ if environ is None else environ
+        self._errands = Errands()
+        self._labels: dict[str, dict[str, str]] = {}
         self._ending: dict[str, float] = {}
 
     @property
@@ -74,16 +90,16 @@ class DockerTarget:
         return Capabilities(mirror=True, rolling=True)
 
     def start(self, fleet: Fleet) -> None:
-        """See `deploy.port.Target.start`.
+        """See `deploy.port.Target.start`; an image that the engine lacks is pulled or made meanwhile.
 
         Raises:
-            ImageMissing: the engine does not have the fleet's image.
+            deploy.engine.ImageMissing: no registry gives the fleet's image.
+            deploy.rootfs.ImageRefused: our own image cannot be made of what is installed here.
         """
         with self._plane.lock():
             _readable(self._plane.unpack(fleet))
-            for folder in containers.written(fleet):
+            for folder in containers.written(self._equipped(fleet)):
                 _writable(Path(folder))
-            self._image(fleet)
             record = self._plane.load(fleet.id) or Record(fleet)
             slots = {one.slot for one in record.instances}
             record = record.wanting(fleet, self._plane.clock(), lambda: _fresh(slots))
@@ -97,7 +113,7 @@ class DockerTarget:
         with self._plane.lock():
             record = self._plane.load(fleet.id)
             if record is None:
-                return Readiness(ready=0, wanted=0)
+                return Readiness(ready=0, wanted=0, gone=True)
             looks = self._engine.looks(fleet.id)
             before = record
             record = self._converge(record, looks)
@@ -108,7 +124,7 @@ class DockerTarget:
             record = self._time_starts(record, healthy, looks)
         ready = sum(one.port in healthy for one in record.serving)
         wanted = len(record.serving)
-        message = "" if ready >= wanted else self._trouble(record, healthy, looks)
+        message = "" if ready >= wanted else self._way(fleet) or self._trouble(record, healthy, looks)
         return Readiness(ready, wanted, record.crashes, message)
 
     def route(self, endpoint: str, split: tuple[Share, ...], sticky: str = "") -> None:
@@ -129,27 +145,54 @@ class DockerTarget:
 
     # ---- instances ----------------------------------------------------------------------------------------
 
-    def _image(self, fleet: Fleet) -> str:
-        image = fleet.image or self._stock(self._plane.package(fleet))
-        if image not in self._images:
-            if not self._engine.has(image):
-                how = "pull or build it" if fleet.image else "make it with `seaway image stock`"
-                raise ImageMissing(f"Docker does not have the image {image} of fleet {fleet.id}; {how}")
-            self._images.add(image)
-        return image
+    def _equipped(self, fleet: Fleet) -> Fleet:
+        return sidecars.equipped(fleet, self._environ, self._plane.home / "spool")
 
-    def _arguments(self, fleet: Fleet, slot: int) -> dict[str, Any]:
-        return containers.arguments(
-            fleet,
-            slot,
-            image=self._image(fleet),
-            package=self._plane.package(fleet),
-            limits=self._limits,
-            home=self._home,
-        )
+    def _image(self, fleet: Fleet) -> tuple[str, Get]:
+        """Name of the fleet's image, and how to get it."""
+        if fleet.image:
+            return fleet.image, self._engine.pull
+        return self._stock.package(self._plane.package(fleet), sidecars.extras(fleet)), self._stock.make
+
+    def _has(self, image: str, get: Get) -> bool:
+        """Whether the engine has an image; if not, somebody is sent for it."""
+        if image not in self._labels:
+            found = self._engine.labels(image)
+            if found is None:
+                self._errands.run(image, get)
+                return False
+            self._errands.forget(image)
+            self._labels[image] = found
+        return True
+
+    def _way(self, fleet: Fleet) -> str:
+        """How far the fleet's images have come; empty when they are there."""
+        image, _ = self._image(fleet)
+        return self._errands.news(image) or self._errands.news(self._stock.sidecar(sidecars.extras(fleet)))
+
+    def _asked(self, fleet: Fleet, slot: int) -> tuple[dict[str, Any], ...]:
+        """The containers of an instance in the order they start; none while an image is on its way."""
+        image, get = self._image(fleet)
+        if not self._has(image, get):
+            return ()
+        told: dict[str, Any] = {
+            "package": self._plane.package(fleet),
+            "limits": self._limits,
+            "home": self._home,
+        }
+        equipped = self._equipped(fleet)
+        if not sidecars.captures(fleet) or self._labels[image].get(RUNTIME):
+            return (containers.arguments(equipped, slot, image=image, **told),)
+        beside = self._stock.sidecar(sidecars.extras(fleet))
+        if not self._has(beside, self._stock.make):
+            return ()
+        return sidecars.pair(fleet, slot, capturing=replace(equipped, image=beside), **told)
+
+    def _seen(self, name: str, looks: Mapping[str, Look]) -> Look | None:
+        return sidecars.together(looks.get(name), looks.get(name + SIDECAR))
 
     def _converge(self, record: Record, looks: dict[str, Look]) -> Record:
-        """Note what happened to the instances, and give those that should serve a running container."""
+        """Note what happened to the instances, and give those that should serve running containers."""
         if record.stopping_since is not None:
             return record
         before = record
@@ -157,9 +200,9 @@ class DockerTarget:
         limits = self._limits.of(record.fleet)
         for instance in record.instances:
             name = container_name(self._home, record.fleet.id, instance.slot)
-            if name in self._ending:  # it ends because we asked
+            if name in self._ending or name + SIDECAR in self._ending:  # it ends because we asked
                 instance = replace(instance, pid=0)  # noqa: PLW2901
-            if seen := looks.get(name):
+            if seen := self._seen(name, looks):
                 instance = containers.looked_at(instance, seen, limits)  # noqa: PLW2901
             if instance.draining_since is None:
                 instance = self._converged(record.fleet, instance, looks)  # noqa: PLW2901
@@ -169,35 +212,61 @@ class DockerTarget:
         return record
 
     def _converged(self, fleet: Fleet, instance: Instance, looks: dict[str, Look]) -> Instance:
-        """The instance with a container that runs or is about to, unless it must wait."""
+        """The instance with containers that run or are about to, unless it must wait."""
         name = container_name(self._home, fleet.id, instance.slot)
-        asked, seen = self._arguments(fleet, instance.slot), looks.get(name)
-        if seen and seen.specification != asked["labels"][containers.SPECIFICATION]:
+        asked, seen = self._asked(fleet, instance.slot), self._seen(name, looks)
+        if not asked:
+            return instance
+        if seen and seen.specification != sidecars.specified(asked):
             if not self._ended(fleet, instance):
                 return instance
             seen = None
+            _forget(looks, name)
         if seen and seen.over:
             if not containers.revivable(instance, seen, self._plane.clock()):
                 return instance
             instance = containers.started_again(instance)
-            if seen.failed:
-                self._engine.remove(name)
+            if seen.failed or seen.sidecar:  # behind a new sidecar there is another network
+                self._removed(name, looks)
                 seen = None
         if seen is None:
-            self._engine.create(asked)
             instance = replace(instance, pid=UNSEEN, answered=False)
-        if seen is None or not seen.up:
-            self._ending.pop(name, None)
-            self._engine.start(name)
-            if (started := self._engine.look(name)) is not None:
-                looks[name] = started
-                instance = replace(instance, port=started.port)
-        self._followers.follow(name, self._plane.log(instance_name(fleet.id, instance.slot)))
-        return instance
+        self._run(asked, looks)
+        started = self._seen(name, looks)
+        return replace(instance, port=started.port) if started else instance
+
+    def _run(self, asked: Iterable[dict[str, Any]], looks: dict[str, Look]) -> None:
+        """Make, start and follow containers, as far as nobody has."""
+        for one in asked:
+            name: str = one["name"]
+            if name not in looks:
+                self._engine.create(one)
+            if name not in looks or not looks[name].up:
+                self._ending.pop(name, None)
+                self._engine.start(name)
+                if (started := self._engine.look(name)) is not None:
+                    looks[name] = started
+            self._follow(name)
+
+    def _follow(self, name: str) -> None:
+        instance = name.removeprefix(container_name(self._home, "", 0).removesuffix(".0"))
+        self._followers.follow(name, self._plane.log(instance))
+
+    def _removed(self, name: str, looks: dict[str, Look]) -> None:
+        """Remove an instance's containers at once."""
+        for one in (name + SIDECAR, name):
+            if one in looks:
+                self._engine.remove(one)
+        _forget(looks, name)
 
     def _ended(self, fleet: Fleet, instance: Instance) -> bool:
-        """Ask the container to end, make it after a while, and remove it once its last words are kept."""
-        name, now = container_name(self._home, fleet.id, instance.slot), self._plane.clock()
+        """Ask the containers of an instance to end, the sidecar first, and remove them."""
+        name = container_name(self._home, fleet.id, instance.slot)
+        return self._gone(name + SIDECAR) and self._gone(name)
+
+    def _gone(self, name: str) -> bool:
+        """Ask a container to end, make it after a while, and remove it once its last words are kept."""
+        now = self._plane.clock()
         seen = self._engine.look(name)
         since = self._ending.setdefault(name, now)
         if seen and seen.up:
@@ -219,7 +288,7 @@ class DockerTarget:
         before, limits = record, self._limits.of(record.fleet)
         for instance in record.serving:
             name = container_name(self._home, record.fleet.id, instance.slot)
-            seen = looks.get(name)
+            seen = self._seen(name, looks)
             if instance.port in healthy:
                 record = record.with_instance(replace(instance, answered=True))
             elif seen and containers.overdue(instance, seen, limits, self._plane.clock()):
@@ -232,8 +301,9 @@ class DockerTarget:
     def _trouble(self, record: Record, healthy: set[int], looks: dict[str, Look]) -> str:
         """Why the first failing instance fails, with its last words."""
         for instance in record.serving:
-            seen = looks.get(container_name(self._home, record.fleet.id, instance.slot))
-            words = tail(self._plane.log(instance_name(record.fleet.id, instance.slot)))
+            seen = self._seen(container_name(self._home, record.fleet.id, instance.slot), looks)
+            ending = SIDECAR if seen and seen.sidecar else ""
+            words = tail(self._plane.log(instance_name(record.fleet.id, instance.slot) + ending))
             if instance.port in healthy and seen and seen.up:
                 continue
             if instance.crashes:
@@ -248,6 +318,11 @@ def _fresh(slots: set[int]) -> Instance:
     slot = containers.free_slot(slots)
     slots.add(slot)
     return Instance(slot=slot)
+
+
+def _forget(looks: dict[str, Look], name: str) -> None:
+    for one in (name, name + SIDECAR):
+        looks.pop(one, None)
 
 
 def _readable(folder: Path) -> None:

@@ -77,7 +77,7 @@ class LocalTarget:
             self._handed_out.clear()
             record = self._plane.load(fleet.id)
             if record is None:
-                return Readiness(ready=0, wanted=0)
+                return Readiness(ready=0, wanted=0, gone=True)
             states = self._supervisor.states()
             record = self._revive(self._look(record, states), states)
         hosts = self._plane.hosts(fleet.id)

@@ -58,6 +58,8 @@ class MemoryTarget:
             raise PackageDamaged(
                 f"package {fleet.package} does not have the digest {fleet.digest}; build it again"
             )
+        if not fleet.instance_count:
+            self._looks.pop(fleet.id, None)  # the next instance starts afresh
         self.fleets[fleet.id] = fleet
 
     def ready(self, fleet: Fleet) -> Readiness:
@@ -65,7 +67,7 @@ class MemoryTarget:
         self._reach()
         running = self.fleets.get(fleet.id)
         if running is None:
-            return Readiness(ready=0, wanted=0)
+            return Readiness(ready=0, wanted=0, gone=True)
         self._looks[fleet.id] += 1
         behaviour = self._behaviour(fleet.id)
         if self._healthy(fleet.id):
@@ -127,7 +129,9 @@ class MemoryTarget:
         return self.behaviours.get(fleet, Behaviour())
 
     def _healthy(self, fleet: str) -> bool:
-        return fleet in self.fleets and self._looks[fleet] >= self._behaviour(fleet).looks
+        running = self.fleets.get(fleet)
+        answering = running is not None and running.instance_count > 0
+        return answering and self._looks[fleet] >= self._behaviour(fleet).looks
 
     def _reach(self) -> None:
         if not self.reachable:

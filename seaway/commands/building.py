@@ -82,7 +82,7 @@ def plan(project: ProjectFile, as_json: Json = False) -> None:
 
     Example: seaway plan examples/flights/project.yaml
     """
-    from configs.load import load
+    from configs.load import load_hosting
     from configs.settings import Settings
     from deploy.plan import check_serving
     from deploy.plan import plan as make_plan
@@ -90,8 +90,8 @@ def plan(project: ProjectFile, as_json: Json = False) -> None:
     from flows.artifacts import plan_rows
 
     with clear_errors():
-        found = load(project).project
+        found = load_hosting(project).project
         check_serving(found, found.target or Settings.load().target)
         production = found.production
-        made = make_plan(production.rollout, MemoryTarget().capabilities, production.instance_count)
+        made = make_plan(production.rollout, MemoryTarget().capabilities, production.most_instances)
     show(f"rollout on endpoint {production.endpoint}", plan_rows(made), as_json=as_json)

@@ -47,8 +47,16 @@ def endpoints(as_json: Json = False) -> None:
     with clear_errors():
         rows = overview(connect())
     shown = ("endpoint", "model", "version", "previous", "instances", "rollout", "url")
-    short = rows if as_json else [{name: row[name] for name in shown} for row in rows]
+    short = rows if as_json else [{name: row[name] for name in shown} | _counted(row) for row in rows]
     show("endpoints", short, as_json=as_json, empty="no endpoints yet; approve a version first")
+
+
+def _counted(row: dict[str, Any]) -> dict[str, str]:
+    """The instances, and the bounds between which the backlog moves them."""
+    if not (bounds := row["scaling"]):
+        return {}
+    low, high = bounds["min_instances"], bounds["max_instances"]
+    return {"instances": f"{row['instances']} ({low} to {high} by backlog)"}
 
 
 def invoke(

@@ -16,6 +16,7 @@ from seaway.console import Json, clear_errors, emit, fail, say
 
 if TYPE_CHECKING:
     from deploy.image import Builder, Built
+    from registry.port import ModelRegistry, ModelVersion
 
 
 class RuntimeName(StrEnum):
@@ -26,11 +27,27 @@ class RuntimeName(StrEnum):
     FULL = "full"
 
 
+class Extra(StrEnum):
+    """What an image can have beside."""
+
+    ARROW = "arrow"
+    ENCRYPTION = "encryption"
+    S3 = "s3"
+
+
 Model = Annotated[str, typer.Argument(help="A registered model, or the path of a model.tar.gz.")]
 Version = Annotated[str, typer.Argument(help="The model's version; nothing for a path.")]
 Tag = Annotated[str, typer.Option("--tag", help="Name of the image; seaway/MODEL:VERSION if not given.")]
 Runtime = Annotated[
     RuntimeName, typer.Option("--runtime", help="Compiled models only, or scikit-learn's as well.")
+]
+With = Annotated[
+    list[Extra] | None,
+    typer.Option(
+        "--with",
+        help="Beside: bodies in Arrow and Parquet, encrypted captures, captures to S3; may be repeated. "
+        "What the version's project file captures is added by itself.",
+    ),
 ]
 
 
@@ -47,27 +64,29 @@ def build(
     version: Version = "",
     tag: Tag = "",
     runtime: Runtime = RuntimeName.AUTO,
+    extras: With = None,
     as_json: Json = False,
 ) -> None:
     """Make a slim image that serves one package, from the Python and the libraries that run Seaway.
 
-    Example: seaway image build late-arrivals 3
+    Example: seaway image build late-arrivals 3 --with arrow
     """
     asked = "" if runtime is RuntimeName.AUTO else runtime.value
-    with _builder(quiet=as_json) as builder, _archive(model, version) as archive:
+    with _builder(quiet=as_json) as builder, _archive(model, version) as (archive, needed):
         name = tag or (_tag(model, version) if version else "")
-        built = builder.package(archive, tag=name, runtime=asked)
+        wanted = {extra.value for extra in extras or ()} | needed
+        built = builder.package(archive, tag=name, runtime=asked, extras=wanted)
     _report(built, as_json=as_json)
 
 
-def stock(runtime: Runtime = RuntimeName.AUTO, as_json: Json = False) -> None:
+def stock(runtime: Runtime = RuntimeName.AUTO, extras: With = None, as_json: Json = False) -> None:
     """Make the image into which the Docker target mounts packages, unless it is there; by default both kinds.
 
     Example: seaway image stock --runtime onnx
     """
     chosen = ("onnx", "full") if runtime is RuntimeName.AUTO else (runtime.value,)
     with _builder(quiet=as_json) as builder:
-        made = [builder.stock(name) for name in chosen]
+        made = [builder.stock(name, {extra.value for extra in extras or ()}) for name in chosen]
     if as_json:
         emit([asdict(one) for one in made])
         return
@@ -89,22 +108,52 @@ def _builder(*, quiet: bool) -> Iterator[Builder]:
 
 
 @contextmanager
-def _archive(model: str, version: str) -> Iterator[Path]:
-    """The package as a file: the given one, or the registry's."""
+def _archive(model: str, version: str) -> Iterator[tuple[Path, set[str]]]:
+    """The package as a file, the given one or the registry's, and what its project file needs in an image."""
     if not version:
         if not (path := Path(model)).is_file():
             raise fail(f"there is no file {model}; give a model and its version, or a model.tar.gz")
-        yield path
+        yield path, set()
         return
     from flows.dossier import ARCHIVE
     from flows.wiring import connect
+    from serving.package import digest
 
-    registry = connect().registry
-    found = next((one for one in registry.versions(model) if one.version == version), None)
-    if found is None:
-        raise fail(f"the registry has no version {version} of {model}; see `seaway models`")
-    with TemporaryDirectory() as folder:
-        yield registry.download(found, ARCHIVE, Path(folder))
+    with closing(connect().registry) as registry, TemporaryDirectory() as folder:
+        found = _found(registry, model, version)
+        if found is None:
+            raise fail(f"the registry has no version {version} of {model}; see `seaway models`")
+        needed = _needed(registry, found, Path(folder))
+        archive = registry.download(found, ARCHIVE, Path(folder))
+        if found.tags.get("digest", "") not in {"", digest(archive)}:
+            raise fail(f"the package of {model} version {version} was changed; register it again")
+        yield archive, needed
+
+
+def _found(registry: ModelRegistry, model: str, version: str) -> ModelVersion | None:
+    from registry.errors import NotFound
+
+    try:
+        return next((one for one in registry.versions(model) if one.version == version), None)
+    except NotFound:
+        return None
+
+
+def _needed(registry: ModelRegistry, version: ModelVersion, folder: Path) -> set[str]:
+    """What the captures of a version's project file need in an image; nothing when it has no such file."""
+    from configs.load import restore
+    from flows.dossier import PROJECT
+    from registry.errors import NotFound
+
+    try:
+        capture = restore(registry.download(version, PROJECT, folder).read_bytes()).production.capture
+    except NotFound:
+        return set()
+    if capture is None:
+        return set()
+    found = {Extra.S3.value: capture.destination.startswith("s3://")}
+    found[Extra.ENCRYPTION.value] = bool(capture.encryption_key)
+    return {name for name, needed in found.items() if needed}
 
 
 def _tag(model: str, version: str) -> str:

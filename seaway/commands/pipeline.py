@@ -70,8 +70,7 @@ def build(
         emit(shown)
         return
     say(f"[bold green]{output}[/]  {' → '.join(names)}, digest {made.digest[:12]}")
-    if not made.testable:
-        say('its answer has no {"predictions": [{"score": ...}]}, so endpoint tests cannot compare it')
+    say(f"next: seaway register {output} --project project.yaml")
 
 
 @contextmanager

@@ -94,7 +94,7 @@ def share(text: str, option: str) -> float:
 def tell(report: dict[str, Any], page: Path | None, *, as_json: bool) -> None:
     """Print a comparison; exit code 1 when it failed."""
     from flows.comparing import sentence
-    from steps.comparison_page import sections
+    from steps.comparison_tables import sections
 
     if as_json:
         emit({**report, "page": str(page) if page else None})

@@ -111,9 +111,10 @@ def report(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare the captured answers of a shadow with those of the version that serves, request by request.
+    """Compare a shadow with the version that serves, request by request: predictions, errors, latency.
 
-    Exit code 1 when nothing could be compared, or when by the labels the shadow is worse.
+    Exit code 1 when nothing could be compared, when the shadow alone fails on a request, or when by the
+    labels it is worse.
 
     Example: seaway shadow report late-arrivals --html shadow.html
     """

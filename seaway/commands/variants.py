@@ -1,4 +1,4 @@
-"""`seaway weights` and `seaway variants`: several versions behind one endpoint."""
+"""`seaway weights`, `concurrency` and `variants`: capacity, and several versions behind one endpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from seaway.console import Json, clear_errors, emit, fail, say, show
 
 if TYPE_CHECKING:
-    from deploy.store import Endpoint as Served
+    from deploy.stored import Endpoint as Served
     from deploy.variants import Arrangement
 
 PATIENCE = 90.0
@@ -25,6 +25,7 @@ Count = Annotated[int, typer.Option("--instances", min=1, max=64, help="Model se
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(weights)
+    app.command()(concurrency)
     group = typer.Typer(help="Versions that serve beside the stable one.", no_args_is_help=True)
     group.command("list")(list_variants)
     group.command("add")(add)
@@ -50,8 +51,39 @@ def weights(
     wanted = {name: _number(text, pair) for name, text, pair in map(_pair, pairs)}
     counts = {name: int(_number(text, pair)) for name, text, pair in map(_pair, instances or [])}
     with clear_errors():
-        found, arrangement = weigh(connect(), endpoint, wanted, counts)
-    _tell(found, arrangement, as_json=as_json)
+        wiring = connect()
+        found, arrangement = weigh(wiring, endpoint, wanted, counts)
+    _tell(wiring.store, found, arrangement, as_json=as_json)
+
+
+def concurrency(
+    endpoint: Endpoint,
+    most: Annotated[
+        int | None, typer.Option("--max", min=1, max=200, help="Requests answered at a time.")
+    ] = None,
+    provisioned: Annotated[
+        int | None, typer.Option("--provisioned", min=0, max=200, help="Model servers that always run.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Change the concurrency of a serverless endpoint within a second, without a cold start.
+
+    Example: seaway concurrency late-arrivals --max 20 --provisioned 2
+    """
+    from dataclasses import asdict
+
+    from flows.concurrency import change
+    from flows.wiring import connect
+
+    with clear_errors():
+        limits = change(connect(), endpoint, most, provisioned)
+    if as_json:
+        emit({"endpoint": endpoint, **asdict(limits)})
+    else:
+        say(
+            f"{endpoint} answers {limits.most} requests at a time; "
+            f"{limits.provisioned} model servers of {limits.variant} always run"
+        )
 
 
 def list_variants(endpoint: Endpoint, as_json: Json = False) -> None:
@@ -66,7 +98,7 @@ def list_variants(endpoint: Endpoint, as_json: Json = False) -> None:
         found = store.endpoint(endpoint)
         if found is None or found.stable is None:
             raise fail(f"endpoint {endpoint} serves nothing; `seaway endpoints` lists what there is")
-        _tell(found, store.arrangement(endpoint), as_json=as_json)
+        _tell(store, found, store.arrangement(endpoint), as_json=as_json)
 
 
 def add(
@@ -149,8 +181,8 @@ def _number(text: str, pair: str) -> float:
         raise fail(f"{pair!r} is not VARIANT=NUMBER; for example: v2=70") from None
 
 
-def rows(found: Served, arrangement: Arrangement) -> list[dict[str, Any]]:
-    """The variants of an endpoint as plain data, the stable one first."""
+def rows(found: Served, arrangement: Arrangement, instances: int) -> list[dict[str, Any]]:
+    """The variants of an endpoint as plain data, the stable one, with its instances, first."""
     total = arrangement.weight + sum(one.weight for one in arrangement.variants)
     stable = found.stable
     if stable is None:
@@ -162,7 +194,7 @@ def rows(found: Served, arrangement: Arrangement) -> list[dict[str, Any]]:
         "weight": arrangement.weight,
         "share": f"{100 * arrangement.weight / total:.1f}%",
         "mirror": 0,
-        "instances": stable.instance_count,
+        "instances": instances,
         "until": None,
     }
     return [
@@ -185,13 +217,15 @@ def rows(found: Served, arrangement: Arrangement) -> list[dict[str, Any]]:
 
 def tell_variants(wiring: Any, endpoint: str, *, as_json: bool) -> None:
     """Show the variants of an endpoint as they are now."""
-    _tell(wiring.store.endpoint(endpoint), wiring.store.arrangement(endpoint), as_json=as_json)
+    store = wiring.store
+    _tell(store, store.endpoint(endpoint), store.arrangement(endpoint), as_json=as_json)
 
 
-def _tell(found: Any, arrangement: Any, *, as_json: bool) -> None:
+def _tell(store: Any, found: Any, arrangement: Any, *, as_json: bool) -> None:
+    listed = rows(found, arrangement, store.instances(found))
     if as_json:
-        emit(rows(found, arrangement))
+        emit(listed)
         return
-    show(found.name, rows(found, arrangement), as_json=False)
+    show(found.name, listed, as_json=False)
     if arrangement.sticky:
         say(f"clients stick by {arrangement.sticky}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from serving.asynchronous.configuration import Configuration
 from serving.asynchronous.errors import Invalid
 from serving.contract import CUSTOM_ATTRIBUTES, INFERENCE_ID
+from serving.limits import INVOKE, TEXT
 
 CONTENT_TYPE = "x-amzn-sagemaker-content-type"
 ACCEPT = "x-amzn-sagemaker-accept"
@@ -26,14 +27,20 @@ INPUT_BYTES = 1024**3
 
 _ENDPOINT = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 _LOCATION = re.compile(r"(https|s3)://([^/]+)/?(.*)")
+_CALLED = re.compile(r"[\x21-\x7e]{1,64}")
 _PATTERNS = {
-    CONTENT_TYPE: (re.compile(r"[\x00-\x7f]{0,1024}"), "at most 1024 ASCII characters"),
-    ACCEPT: (re.compile(r"[\x00-\x7f]{0,1024}"), "at most 1024 ASCII characters"),
-    CUSTOM_ATTRIBUTES: (re.compile(r"[\x00-\x7f]{0,1024}"), "at most 1024 ASCII characters"),
-    INFERENCE_ID: (re.compile(r"[\x21-\x7e][\x20-\x7e]{0,63}"), "1 to 64 printable characters"),
+    **{
+        header: (re.compile(limit.pattern), limit.wanted)
+        for header, limit in {
+            CONTENT_TYPE: TEXT,
+            ACCEPT: TEXT,
+            CUSTOM_ATTRIBUTES: INVOKE[CUSTOM_ATTRIBUTES],
+            INFERENCE_ID: INVOKE[INFERENCE_ID],
+        }.items()
+    },
     INPUT_LOCATION: (
-        re.compile(r"(?=.{1,1024}$)" + _LOCATION.pattern),
-        "s3://bucket/key, at most 1024 characters",
+        re.compile(r"(?=[^\x00-\x1f\x7f\ud800-\udfff]{1,1024}$)" + _LOCATION.pattern),
+        "s3://bucket/key in UTF-8, at most 1024 characters",
     ),
     EXTENSION: (
         re.compile(r"(?=.{1,512}$)(?!s3:|https:)[a-zA-Z0-9!_.*'()/-]+"),
@@ -126,7 +133,7 @@ def admit(
         received=now,
         expires=now + _seconds(headers, TTL, 21600, 60, 21600),
         timeout=_seconds(headers, TIMEOUT, 900, 1, 3600),
-        call=headers.get(CALL, "")[:64],
+        call=found[0] if (found := _CALLED.match(headers.get(CALL, ""))) else "",
     )
 
 

@@ -71,6 +71,8 @@ class Waiting:
     """Requests queued and in process."""
     oldest: float | None
     """When the first of them came; None when there is none."""
+    in_process: int = 0
+    """Those that were begun."""
 
 
 _metadata = sa.MetaData()
@@ -241,10 +243,11 @@ class Backlog:
 
     def waiting(self) -> dict[str, Waiting]:
         """Endpoints that have not answered everything."""
-        columns = (_requests.c.endpoint, sa.func.count(), sa.func.min(_requests.c.received))
+        begun = sa.func.count(sa.case((_requests.c.phase == Phase.WORKING, 1)))
+        columns = (_requests.c.endpoint, sa.func.count(), sa.func.min(_requests.c.received), begun)
         found = sa.select(*columns).where(_requests.c.phase.in_(_UNANSWERED)).group_by(_requests.c.endpoint)
         with self._engine.connect() as db:
-            return {row[0]: Waiting(row[1], row[2]) for row in db.execute(found)}
+            return {row[0]: Waiting(row[1], row[2], row[3]) for row in db.execute(found)}
 
     def forget(self, before: float) -> int:
         """Remove what was done before a time; returns how much."""

@@ -17,7 +17,7 @@ from serving.asynchronous.errors import ConfigurationInvalid
 SUCCESS, ERROR = "SUCCESS_NOTIFICATION_TOPIC", "ERROR_NOTIFICATION_TOPIC"
 """Values of `include_inference_response_in`."""
 CONCURRENCY = 4
-"""Requests in process at once where the file does not say."""
+"""Requests in process at once, for each instance, where the file does not say."""
 
 log = logging.getLogger("serving")
 
@@ -36,8 +36,10 @@ class Configuration:
     """`s3://bucket/prefix` below which answers are put."""
     failure_path: str = ""
     """The same for what went wrong; failures leave no object when it is empty."""
-    max_concurrent_invocations: int = CONCURRENCY
-    """Requests sent to the endpoint at once."""
+    max_concurrent_invocations_per_instance: int = CONCURRENCY
+    """Requests sent to the endpoint at once, for each of its instances."""
+    instance_count: int = 1
+    """Its instances; whoever scales the endpoint writes the new number. 0: the next request calls for one."""
     success_topic: str = ""
     """Who is told of answers: an SNS topic's ARN, an `http(s)://` address, `env:NAME` of an Apprise URL."""
     error_topic: str = ""
@@ -50,8 +52,15 @@ class Configuration:
     """Address of an S3 store other than Amazon's; empty for boto3's own choice."""
     sns_endpoint_url: str = ""
     """The same for SNS."""
+    revision: str = ""
+    """Names the update of the endpoint, each of which is announced."""
     digest: str = field(default="", compare=False)
-    """Names the content of the file."""
+    """Names the settings that are announced."""
+
+    @property
+    def concurrency(self) -> int:
+        """Requests sent to the endpoint at once; one asks whether there is an instance again."""
+        return max(1, self.max_concurrent_invocations_per_instance * self.instance_count)
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -78,7 +87,14 @@ def parse(content: bytes, name: str) -> Configuration:
     if "output_path" not in entries:
         raise ConfigurationInvalid(f"{name} needs output_path, such as s3://bucket/answers")
     values = {key: _CHECKS[key](f"{name}: {key}", value) for key, value in entries.items()}
-    return Configuration(**values, digest=sha256(content).hexdigest()[:16])
+    return Configuration(**values, digest=_digest(entries))
+
+
+def _digest(entries: Mapping[str, Any]) -> str:
+    """Names what is announced: where updates have names, another number of instances is none."""
+    left_out = {"instance_count"} if entries.get("revision") else set()
+    announced = {name: value for name, value in entries.items() if name not in left_out}
+    return sha256(orjson.dumps(announced, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
 def _text(pattern: re.Pattern[str], wanted: str) -> Callable[[str, Any], str]:
@@ -100,14 +116,19 @@ def _path(where: str, value: Any) -> str:
     return value
 
 
-def _count(where: str, value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1000:
-        raise ConfigurationInvalid(f"{where} is {value!r}; set it to a whole number from 1 to 1000")
-    return value
+def _count(least: int, most: int) -> Callable[[str, Any], int]:
+    def check(where: str, value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise ConfigurationInvalid(
+                f"{where} is {value!r}; set it to a whole number from {least} to {most}"
+            )
+        return value
+
+    return check
 
 
 def _included(where: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or any(one not in {SUCCESS, ERROR} for one in value):
+    if not isinstance(value, list) or any(one not in (SUCCESS, ERROR) for one in value):
         raise ConfigurationInvalid(f"{where} is {value!r}; set it to a list of {SUCCESS} and {ERROR}")
     return tuple(value)
 
@@ -119,7 +140,9 @@ _URLS = _text(_URL, "an http(s):// address")
 _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "output_path": _path,
     "failure_path": lambda where, value: value if value == "" else _path(where, value),
-    "max_concurrent_invocations": _count,
+    "max_concurrent_invocations_per_instance": _count(1, 1000),
+    "instance_count": _count(0, 1000),
+    "revision": _text(re.compile(r"[\x20-\x7e]{1,256}"), "at most 256 printable characters"),
     "success_topic": _TOPICS,
     "error_topic": _TOPICS,
     "include_inference_response_in": _included,

@@ -38,6 +38,8 @@ class _Lane:
     """Attempts in a row that met no capacity."""
     paused_until: float = 0.0
     """The loop's clock."""
+    instances: int = 0
+    """As last told; when there are more, no pause is needed any longer."""
 
 
 class Dispatch:
@@ -107,7 +109,11 @@ class Dispatch:
     async def _fill(self) -> None:
         for endpoint, lane in list(self._lanes.items()):
             configuration = self._configurations.last(endpoint)
-            most = configuration.max_concurrent_invocations if configuration else CONCURRENCY
+            most = configuration.concurrency if configuration else CONCURRENCY
+            instances = configuration.instance_count if configuration else 0
+            if instances > lane.instances:
+                lane.refusals, lane.paused_until = 0, 0.0
+            lane.instances = instances
             free = most - len(lane.tasks)
             if free <= 0 or asyncio.get_running_loop().time() < lane.paused_until:
                 continue

@@ -36,6 +36,8 @@ _LATER = frozenset(
     ("ServiceUnavailable", "ThrottlingException", "ModelNotReadyException", "ThrottledException")
 )
 """Error types by which a gateway says that no model has seen the request."""
+_BROKEN = "InternalFailure"
+"""Error type by which it says that an instance broke off."""
 
 
 class ModelSaidNo(Exception):
@@ -77,7 +79,7 @@ class Invoker:
         began = time.perf_counter()
         source = await asyncio.to_thread(self._open, request, configuration)
         self._metrics.took(request.endpoint, "RequestDownloadLatency", time.perf_counter() - began)
-        sending = _Sending(source)
+        sending, began = _Sending(source), time.perf_counter()
         try:
             async with self._relay.ask(
                 "POST",
@@ -171,6 +173,8 @@ async def _refuse(reply: Reply, deadline: float) -> None:
     kind = dict(reply.headers).get("x-amzn-errortype", "").partition(":")[0]
     if kind in _LATER:
         raise NoCapacity(_reason(reply.status, body))
+    if kind == _BROKEN:
+        raise Interrupted(_reason(reply.status, body))
     raise ModelSaidNo(reply.status, body, reply.content_type)
 
 

@@ -52,16 +52,20 @@ class Metrics:
         """Whether the last request met an instance."""
         (self._stuck.discard if there else self._stuck.add)(endpoint)
 
-    def gauges(self, endpoint: str, waiting: Waiting | None, now: float) -> dict[str, float]:
-        """What autoscaling looks at."""
+    def gauges(
+        self, endpoint: str, waiting: Waiting | None, now: float, instances: int
+    ) -> dict[str, float | None]:
+        """What autoscaling looks at; a share of no instances is None."""
         size, oldest = (waiting.size, waiting.oldest) if waiting else (0, None)
         return {
             "ApproximateBacklogSize": size,
+            "ApproximateBacklogSizePerInstance": size / instances if instances else None,
             "ApproximateAgeOfOldestRequest": round(max(now - oldest, 0.0), 3) if oldest is not None else 0,
-            "HasBacklogWithoutCapacity": int(size > 0 and endpoint in self._stuck),
+            "HasBacklogWithoutCapacity": int(size > 0 and (not instances or endpoint in self._stuck)),
+            "RequestsInProcess": waiting.in_process if waiting else 0,
         }
 
-    def report(self, endpoint: str, waiting: Waiting | None, now: float) -> dict[str, Any]:
+    def report(self, endpoint: str, waiting: Waiting | None, now: float, instances: int) -> dict[str, Any]:
         """Everything about one endpoint; times as averages in SageMaker's units, None before the first."""
         times = {
             name: round(total / number * _UNIT.get(name, 1e6), 3) if number else None
@@ -69,21 +73,22 @@ class Metrics:
         }
         return {
             "EndpointName": endpoint,
-            **self.gauges(endpoint, waiting, now),
+            **self.gauges(endpoint, waiting, now, instances),
             **self._counts[endpoint],
             **times,
         }
 
-    def text(self, waiting: Mapping[str, Waiting], now: float) -> str:
-        """Everything, for Prometheus. Durations are in seconds, as is the custom there."""
-        endpoints = sorted({*waiting, *self._counts, *self._times})
-        return "\n".join([*self._gauge_lines(endpoints, waiting, now), *self._total_lines(endpoints), ""])
+    def text(self, waiting: Mapping[str, Waiting], now: float, instances: Mapping[str, int]) -> str:
+        """Everything, for Prometheus. Durations are in seconds, as is the custom there.
 
-    def _gauge_lines(self, endpoints: list[str], waiting: Mapping[str, Waiting], now: float) -> Iterator[str]:
-        found = {endpoint: self.gauges(endpoint, waiting.get(endpoint), now) for endpoint in endpoints}
-        for name in self.gauges("", None, now):
-            yield f"# TYPE {_snake(name)} gauge"
-            yield from (f'{_snake(name)}{{endpoint="{one}"}} {found[one][name]:g}' for one in endpoints)
+        Args:
+            waiting: what endpoints have not answered.
+            now: seconds since 1970.
+            instances: of each endpoint that is asynchronous now.
+        """
+        endpoints = sorted({*waiting, *instances, *self._counts, *self._times})
+        found = {one: self.gauges(one, waiting.get(one), now, instances.get(one, 0)) for one in endpoints}
+        return "\n".join([*_gauge_lines(found), *self._total_lines(endpoints), ""])
 
     def _total_lines(self, endpoints: list[str]) -> Iterator[str]:
         for name in COUNTERS:
@@ -96,6 +101,15 @@ class Metrics:
                 total, number = self._times[one][name]
                 yield f'{_snake(name)}_seconds_sum{{endpoint="{one}"}} {total:.6f}'
                 yield f'{_snake(name)}_seconds_count{{endpoint="{one}"}} {number}'
+
+
+def _gauge_lines(found: Mapping[str, Mapping[str, float | None]]) -> Iterator[str]:
+    """By endpoint; what is unknown is left out."""
+    for name in next(iter(found.values()), {}):
+        yield f"# TYPE {_snake(name)} gauge"
+        for endpoint, gauges in found.items():
+            if (value := gauges[name]) is not None:
+                yield f'{_snake(name)}{{endpoint="{endpoint}"}} {value:g}'
 
 
 def _snake(name: str) -> str:

@@ -58,10 +58,14 @@ class Desk:
         from aiohttp import web
 
         application = web.Application(client_max_size=0)
-        application.router.add_post("/endpoints/{name}/async-invocations", self._guarded(self._invoke))
-        application.router.add_get("/async/endpoints/{name}/backlog", self._guarded(self._report))
-        application.router.add_get("/metrics", self._guarded(self._numbers))
-        application.router.add_get("/ping", self._guarded(self._ping))
+        for method, path, handler in (
+            ("POST", "/endpoints/{name}/async-invocations", self._invoke),
+            ("GET", "/async/endpoints/{name}/backlog", self._report),
+            ("GET", "/metrics", self._numbers),
+            ("GET", "/ping", self._ping),
+            ("*", "/{rest:.*}", self._unknown),
+        ):
+            application.router.add_route(method, path, self._guarded(handler), expect_handler=_expected)
         return application
 
     def _guarded(
@@ -102,6 +106,10 @@ class Desk:
             places[FAILURE_LOCATION] = kept.failure_location
         return _json(202, {"InferenceId": kept.inference_id}, places)
 
+    async def _unknown(self, _request: web.Request) -> web.Response:
+        said = "Call POST /endpoints/NAME/async-invocations."
+        return _error(404, "UnknownOperationException", said)
+
     async def _report(self, request: web.Request) -> web.Response:
         endpoint = name(request.match_info["name"])
         waiting = (await self._saved(self._backlog.waiting)).get(endpoint)
@@ -109,19 +117,36 @@ class Desk:
             return _error(
                 404, "ValidationError", f"endpoint {endpoint} has no asynchronous configuration; add one"
             )
-        return _json(200, self._metrics.report(endpoint, waiting, self._clock()), {})
+        instances = self._instances(endpoint)
+        return _json(200, self._metrics.report(endpoint, waiting, self._clock(), instances), {})
 
     async def _numbers(self, _request: web.Request) -> web.Response:
         from aiohttp import web
 
-        text = self._metrics.text(await self._saved(self._backlog.waiting), self._clock())
+        instances = {name: self._instances(name) for name in self._configurations.names()}
+        text = self._metrics.text(await self._saved(self._backlog.waiting), self._clock(), instances)
         return web.Response(
             body=text.encode(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"}
         )
 
+    def _instances(self, endpoint: str) -> int:
+        found = self._configurations.last(endpoint)
+        return found.instance_count if found else 0
+
     async def _ping(self, _request: web.Request) -> web.Response:
         await self._saved(self._backlog.waiting)
         return _json(200, {}, {})
+
+
+async def _expected(request: web.Request) -> web.Response | None:
+    """Let a client that asks first send its body; nothing else can be expected."""
+    if request.headers.get("expect", "").lower() != "100-continue":
+        return _error(417, "ValidationError", "the header Expect may only be 100-continue; remove it")
+    if request.version < (1, 1):
+        return None
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # what was written so far is no part of the answer
+    return None
 
 
 async def _body(request: web.Request) -> bytes:

@@ -164,6 +164,18 @@ def recover(endpoint: Path) -> int:
     return done
 
 
+def disk_percent(folder: Path) -> float:
+    """How much of the folder's disk is used, as `df` says it; 0 when nobody knows."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return 0.0
+    used = found.f_blocks - found.f_bfree
+    return 100.0 * used / (used + found.f_bavail) if used + found.f_bavail else 0.0
+
+
 def _hidden(endpoint: Path) -> Iterable[Path]:
     return sorted(endpoint.glob(f"*/{HOURS}/.*{PART}"))
 

@@ -12,13 +12,26 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
 from serving.capture.settings import JSON, Settings, media_type
 
 _SCALE = 1 << 64
+
+Missing = Literal["failed", "streamed", "too long"]
+"""Why an exchange has no bodies to capture: no success, an event stream, or more than is remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one request went, without what was in it."""
+
+    status: int
+    """As the model server gave it."""
+    microseconds: int | None = None
+    """From the whole request to the whole answer; None when the model was not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +51,10 @@ class Exchange:
     """`X-Amzn-SageMaker-Inference-Id`; empty when the client sent none."""
     custom_attributes: str = ""
     """`X-Amzn-SageMaker-Custom-Attributes`; empty when the client sent none."""
+    outcome: Outcome | None = None
+    """How it went; None when nobody wants to know."""
+    missing: Missing | None = None
+    """Why there is nothing to capture; None when there is."""
 
     @property
     def size(self) -> int:

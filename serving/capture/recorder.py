@@ -1,13 +1,13 @@
 """Takes exchanges from the request path and writes them beside it.
 
-`offer` puts an exchange into a bounded queue and returns; one thread writes. Where the disk is slow or full,
-exchanges are dropped and counted; a request never waits and never fails because of capture.
+`offer` puts an exchange into a bounded queue and returns; one thread writes: what was asked and answered into
+the captures, how it went into the outcomes. Where the disk is slow or full, exchanges are dropped and
+counted; a request never waits and never fails because of capture.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 import uuid
@@ -17,7 +17,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from serving.capture.bucket import Bucket
-from serving.capture.folder import Folder, hour_of, recover
+from serving.capture.folder import Folder, disk_percent, hour_of, recover
+from serving.capture.outcomes import Outcomes
 from serving.capture.record import Exchange, line, sampled
 from serving.capture.settings import Settings
 
@@ -33,7 +34,7 @@ log = logging.getLogger("serving")
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of the exchanges: offered = skipped + waiting + written + dropped."""
+    """What became of the exchanges: offered = skipped + waiting + written + uncaptured + dropped."""
 
     offered: int = 0
     skipped: int = 0
@@ -42,8 +43,10 @@ class Counts:
     """In the queue or being written."""
     written: int = 0
     """In a file, which may not be complete yet."""
+    uncaptured: int = 0
+    """Failures and event streams, of which only the outcome is kept."""
     dropped_queue: int = 0
-    """Because too many were waiting, or the recorder was closed."""
+    """Because too many were waiting, they were too long, or the recorder was closed."""
     dropped_disk: int = 0
     """Because the disk refused, or is used above the limit."""
     dropped_invalid: int = 0
@@ -52,6 +55,10 @@ class Counts:
     """Files completed since the start."""
     sent: int = 0
     """Files sent to S3 since the start."""
+    outcomes: int = 0
+    """Outcomes in a file, which may not be complete yet; of captured exchanges and others."""
+    dropped_outcomes: int = 0
+    """Because the disk refused, or is used above the limit."""
 
     @property
     def dropped(self) -> int:
@@ -66,6 +73,7 @@ class Recorder:
         settings: what is captured.
         folder: where files are written.
         bucket: sends complete files to S3, or None.
+        outcomes: where it is written how exchanges went, or None.
         clock: seconds since the epoch.
     """
 
@@ -75,11 +83,13 @@ class Recorder:
         folder: Folder,
         bucket: Bucket | None = None,
         *,
+        outcomes: Outcomes | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._folder = folder
         self._bucket = bucket
+        self._outcomes = outcomes
         self._clock = clock
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -96,7 +106,10 @@ class Recorder:
         return not event_id or sampled(event_id, self._settings.sampling)
 
     def offer(self, exchange: Exchange) -> None:
-        """Capture this exchange, if it is in the sample and there is room; never waits, never raises."""
+        """Keep this exchange and its outcome, if it is in the sample and there is room.
+
+        Never waits, never raises.
+        """
         try:
             if not exchange.event_id:
                 exchange = replace(exchange, event_id=str(uuid.uuid4()))
@@ -122,19 +135,15 @@ class Recorder:
         if hurry:
             self._wake.set()
 
-    def miss(self) -> None:
-        """Count an exchange that was too long to be kept for capture."""
-        with self._lock:
-            self._counts["offered"] += 1
-            self._counts["dropped_queue"] += 1
-
     @property
     def counts(self) -> Counts:
         """What became of the exchanges so far."""
         with self._lock:
             counts = dict(self._counts)
-        sent = self._bucket.sent if self._bucket else 0
-        return Counts(**counts | {"files": self._folder.completed, "sent": sent})
+        counts |= {"files": self._folder.completed, "sent": self._bucket.sent if self._bucket else 0}
+        if self._outcomes is not None:
+            counts |= {"outcomes": self._outcomes.written, "dropped_outcomes": self._outcomes.dropped}
+        return Counts(**counts)
 
     def close(self, timeout: float) -> bool:
         """Write and complete everything; exchanges offered from now on are dropped.
@@ -153,6 +162,8 @@ class Recorder:
         done = not self._writer.is_alive()
         if self._bucket is not None:
             done &= self._bucket.close(max(0.0, deadline - time.monotonic()))
+        if self._outcomes is not None:
+            done &= self._outcomes.close(max(0.0, deadline - time.monotonic()))
         if not done:
             log.warning(
                 "capture was not finished within %g s; %d exchanges wait", timeout, self.counts.waiting
@@ -165,6 +176,8 @@ class Recorder:
         recover(self._folder.root.parent)
         if self._bucket is not None:
             self._bucket.start()
+        if self._outcomes is not None:
+            self._outcomes.start()
         closing = False
         while not closing:
             self._wake.wait(self._settings.flush_seconds)
@@ -179,16 +192,23 @@ class Recorder:
         completed = self._folder.completed
         while batch := self._take():
             try:
+                self._note(batch)
                 self._write(batch)
             finally:
                 with self._lock:
                     self._counts["waiting"] -= len(batch)
                     self._bytes -= sum(exchange.size for exchange in batch)
-            self._folder.rotate(self._clock())
-        self._folder.rotate(self._clock(), everything=closing)
+            self._rotate()
+        self._rotate(everything=closing)
         self._report()
         if self._bucket is not None and self._folder.completed > completed:
             self._bucket.look()
+
+    def _rotate(self, *, everything: bool = False) -> None:
+        now = self._clock()
+        self._folder.rotate(now, everything=everything)
+        if self._outcomes is not None:
+            self._outcomes.rotate(now, everything=everything)
 
     def _take(self) -> list[Exchange]:
         """The next batch; it still counts as waiting."""
@@ -200,8 +220,20 @@ class Recorder:
                 size += batch[-1].size
         return batch
 
+    def _note(self, batch: list[Exchange]) -> None:
+        """Write how a batch went; whatever goes wrong here leaves the captures alone."""
+        if self._outcomes is None:
+            return
+        try:
+            self._outcomes.write(batch, self._clock())
+        except Exception:
+            log.exception("outcomes could not be written; it goes on with the next ones")
+
     def _write(self, batch: list[Exchange]) -> None:
         """Write a batch, hour by hour."""
+        self._count("uncaptured", sum(one.missing in {"failed", "streamed"} for one in batch))
+        self._count("dropped_queue", sum(one.missing == "too long" for one in batch))
+        batch = [one for one in batch if one.missing is None]
         if disk_percent(self._folder.root) > self._settings.max_disk_percent:
             self._count("dropped_disk", len(batch))
             return
@@ -242,15 +274,3 @@ class Recorder:
             counts.dropped_disk,
             counts.dropped_invalid,
         )
-
-
-def disk_percent(folder: Path) -> float:
-    """How much of the folder's disk is used, as `df` says it; 0 when nobody knows."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    try:
-        found = os.statvfs(folder)
-    except OSError:
-        return 0.0
-    used = found.f_blocks - found.f_bfree
-    return 100.0 * used / (used + found.f_bavail) if used + found.f_bavail else 0.0

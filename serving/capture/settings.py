@@ -7,13 +7,12 @@ import binascii
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from serving.capture.errors import CaptureInvalid
+from serving.entries import Check, entries
 
 CAPTURE, ENDPOINT, VARIANT = "SEAWAY_CAPTURE", "SEAWAY_ENDPOINT", "SEAWAY_VARIANT"
 """Environment variables: the settings as JSON, and whose traffic this is."""
@@ -56,7 +55,7 @@ class Settings:
     """Age at which a file is completed."""
     max_file_bytes: int = 64 * MIB
     """Size at which a file is completed."""
-    max_disk_percent: float = 90.0
+    max_disk_percent: float = 75.0
     """Use of the disk above which captures are dropped."""
     key_variable: str = ""
     """Environment variable with the key for encryption at rest: 32 bytes in base64."""
@@ -82,6 +81,15 @@ class Settings:
         return self.destination.startswith("s3://")
 
     @property
+    def outcomes(self) -> str:
+        """Where outcomes go: beside the destination, so that readers of captures do not meet them.
+
+        A bucket without a prefix has nothing beside it; there it is a prefix that no endpoint can have.
+        """
+        named = self.destination.removeprefix("s3://").partition("/")[2]
+        return f"{self.destination}-outcomes" if named else f"{self.destination.rstrip('/')}/.outcomes"
+
+    @property
     def spool_folder(self) -> Path:
         """Where files for S3 wait."""
         return Path(self.spool) if self.spool else Path(tempfile.gettempdir()) / "seaway-capture"
@@ -98,18 +106,10 @@ def parse(text: str) -> Settings:
     Raises:
         CaptureInvalid: the text is no such object; the message names the entry at fault.
     """
-    try:
-        content = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise CaptureInvalid(f"{CAPTURE} is no JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise CaptureInvalid(f"{CAPTURE} must be a JSON object")
-    known = {field.name for field in fields(Settings)}
-    if unknown := sorted(set(content) - known):
-        raise CaptureInvalid(f"{CAPTURE} has no entry {unknown[0]!r}; known are {', '.join(sorted(known))}")
-    if "destination" not in content:
+    found = entries(CAPTURE, text, _CHECKS, CaptureInvalid)
+    if "destination" not in found:
         raise CaptureInvalid(f"{CAPTURE} needs a destination: a folder, or s3://bucket/prefix")
-    settings = Settings(**{name: _CHECKS[name](name, value) for name, value in content.items()})
+    settings = Settings(**found)
     for name in ("kms_key_id", "spool"):
         if getattr(settings, name) and not settings.to_bucket:
             raise CaptureInvalid(f"{CAPTURE}: {name} is for destinations in S3; remove it")
@@ -210,7 +210,7 @@ def _modes(name: str, value: Any) -> tuple[str, ...]:
     return modes
 
 
-_CHECKS: dict[str, Any] = {
+_CHECKS: dict[str, Check] = {
     "destination": _destination,
     "sampling": _percent,
     "modes": _modes,

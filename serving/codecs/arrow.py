@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from serving.codecs.columns import Array, Columns, check_size, from_arrays, order_of
+from serving.codecs.layout import Layout
 from serving.codecs.npy import LABEL, label_array, score_array
 from serving.errors import BadBody
 from serving.manifest import Input, Manifest
@@ -21,17 +22,17 @@ from serving.predictions import Predictions
 _RECORD_BATCH, _DICTIONARY_BATCH = 3, 2  # kinds of message, as the format numbers them
 
 
-def decode(body: bytes, manifest: Manifest, most: int) -> Columns:
+def decode(body: bytes, layout: Layout, most: int) -> Columns:
     """See `serving.codecs.decode`."""
     import pyarrow as pa
 
     try:
         _refuse_compressed(pa, body)
         schema = pa.ipc.open_stream(pa.py_buffer(body)).schema
-        places = chosen(pa, schema, manifest.inputs)
+        places = chosen(pa, schema, layout.inputs)
         options = pa.ipc.IpcReadOptions(included_fields=sorted(places.values()), use_threads=False)
-        batches = list(_read(pa.ipc.open_stream(pa.py_buffer(body), options=options), manifest, most))
-        return from_batches(pa, batches, manifest)
+        batches = list(_read(pa.ipc.open_stream(pa.py_buffer(body), options=options), layout, most))
+        return from_batches(pa, batches, layout)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BadBody(f"the body is not an Arrow stream: {first_line(error)}") from None
 
@@ -67,16 +68,16 @@ def chosen(pa: Any, schema: Any, inputs: tuple[Input, ...]) -> dict[str, int]:
     return places
 
 
-def from_batches(pa: Any, batches: list[Any], manifest: Manifest) -> Columns:
+def from_batches(pa: Any, batches: list[Any], layout: Layout) -> Columns:
     """Columns of batches that are valid and hold one row or more."""
     rows = sum(batch.num_rows for batch in batches)
     names = batches[0].schema.names
     arrays = {
         item.name: np.concatenate([_array(pa, batch.column(item.name), item) for batch in batches])
-        for item in manifest.inputs
+        for item in layout.inputs
         if item.name in names
     }
-    return from_arrays(arrays, rows, manifest)
+    return from_arrays(arrays, rows, layout)
 
 
 def first_line(error: Exception) -> str:
@@ -84,15 +85,15 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-def _read(reader: Iterable[Any], manifest: Manifest, most: int) -> Iterable[Any]:
+def _read(reader: Iterable[Any], layout: Layout, most: int) -> Iterable[Any]:
     rows = 0
     for batch in reader:
         rows += batch.num_rows
-        check_size(max(rows, 1), len(manifest.inputs), most)
+        check_size(max(rows, 1), len(layout.inputs), most)
         batch.validate(full=True)
         if batch.num_rows:
             yield batch
-    check_size(rows, len(manifest.inputs), most)
+    check_size(rows, len(layout.inputs), most)
 
 
 def _fits(pa: Any, kind: Any, item: Input) -> bool:

@@ -1,39 +1,48 @@
-"""JSON: `{"instances": [...]}`, `{"columns": [...], "data": [...]}`, or a bare list of rows."""
+"""JSON: `{"instances": [...]}`, `{"columns": [...], "data": [...]}`, a list of rows, or one row.
+
+The shapes of other servers mean the same: `dataframe_split`, `dataframe_records` and `inputs` of MLflow,
+pandas' `to_json(orient="split")` with its `index`, and what may stand beside `instances`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
-from serving.codecs.columns import Columns, Table, check_size, from_lists, from_records, from_table, order_of
+from serving.codecs import lenient
+from serving.codecs.columns import Columns, check_size, from_lists, from_records, order_of
+from serving.codecs.layout import Layout
 from serving.errors import BadBody
-from serving.manifest import Input, Manifest
+from serving.manifest import Manifest
 from serving.predictions import Predictions
 
-_SHAPES = 'send {"instances": [...]}, {"columns": [...], "data": [...]} or a list of rows'
+_SHAPES = 'send {"instances": [...]}, {"columns": [...], "data": [...]}, a list of rows or one row'
+_BESIDE = frozenset({"parameters", "params", "signature_name"})
+"""What may stand beside the rows, and says nothing to a model of columns."""
+_LISTS = ("instances", "inputs", "dataframe_records")
+_SPLIT = frozenset({"columns", "data"})
 
 
-def decode(body: bytes, manifest: Manifest, most: int) -> Columns:
+def decode(body: bytes, layout: Layout, most: int) -> Columns:
     """See `serving.codecs.decode`."""
     try:
-        payload = orjson.loads(body)
+        payload = lenient.loads(body)
     except orjson.JSONDecodeError as error:
-        hint = "; write missing values as null" if b"NaN" in body else ""
-        raise BadBody(f"the body is not valid JSON: {error}{hint}") from None
-    rows, names = _rows(payload)
-    check_size(len(rows), len(manifest.inputs), most)
-    return from_table(table(rows, names, manifest.inputs), manifest)
+        raise BadBody(f"the body is not valid JSON: {error}") from None
+    rows, names = _rows(payload, layout)
+    check_size(len(rows), len(layout.inputs), most)
+    return columns(rows, names, layout)
 
 
-def table(rows: list[Any], names: list[str] | None, inputs: Sequence[Input]) -> Table:
-    """Values by input of rows that are objects or lists; `names` are the columns of the lists."""
+def columns(rows: list[Any], names: list[str] | None, layout: Layout) -> Columns:
+    """Columns of rows that are objects or lists; `names` are the columns of the lists."""
     if type(rows[0]) is dict:
-        return from_records(rows, inputs)
+        return from_records(rows, layout)
+    inputs = layout.inputs
     if names is None:
-        return from_lists(rows, range(len(inputs)), len(inputs))
-    return from_lists(rows, order_of(names, inputs), len(names))
+        return from_lists(rows, range(len(inputs)), len(inputs), layout)
+    return from_lists(rows, order_of(names, inputs), len(names), layout)
 
 
 def encode(predictions: Predictions, manifest: Manifest) -> bytes:
@@ -51,20 +60,51 @@ def answers(predictions: Predictions, manifest: Manifest) -> list[dict[str, Any]
     return [{"predicted_label": label, name: score} for label, score in pairs]
 
 
-def _rows(payload: object) -> tuple[list[Any], list[str] | None]:
-    names = None
-    rows = payload
-    if isinstance(payload, dict):
-        if set(payload) == {"instances"}:
-            rows = payload["instances"]
-        elif set(payload) == {"columns", "data"}:
-            rows, names = payload["data"], payload["columns"]
-            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                raise BadBody("columns must be a list of column names")
-            if isinstance(rows, list) and any(type(row) is not list for row in rows):
-                raise BadBody("data must be a list of lists when columns are given")
-        else:
-            raise BadBody(_SHAPES)
-    if not isinstance(rows, list):
+def _rows(payload: object, layout: Layout) -> tuple[list[Any], list[str] | None]:
+    """The rows of a document, and the names of their columns where they stand apart."""
+    if type(payload) is list:
+        return _listed(payload, layout), None
+    if type(payload) is not dict:
         raise BadBody(_SHAPES)
+    given = payload if len(payload) == 1 else {key: payload[key] for key in payload if key not in _BESIDE}
+    if len(given) == 1:
+        (name,) = given
+        rows = given[name]
+        if name in _LISTS and type(rows) is list:
+            return _listed(rows, layout), None
+        if name == "inputs" and type(rows) is dict:
+            return _by_column(rows), list(rows)
+        if name == "dataframe_split" and type(rows) is dict:
+            given = rows
+    if given.keys() - {"index"} == _SPLIT:
+        return _split(given)
+    if any(item.name in payload for item in layout.inputs):
+        return [payload], None
+    raise BadBody(_SHAPES)
+
+
+def _listed(rows: list[Any], layout: Layout) -> list[Any]:
+    """Rows; a flat list of values is one row, for a model of one input as many rows as it has values."""
+    if not rows or type(rows[0]) in (list, dict) or any(type(row) in (list, dict) for row in rows):
+        return rows
+    if len(layout.inputs) == 1:
+        return [[value] for value in rows]
+    return [rows] if len(rows) == len(layout.inputs) else rows
+
+
+def _by_column(given: dict[str, Any]) -> list[Any]:
+    """Rows of an object that has a list of values for each column."""
+    lists = list(given.values())
+    if not lists or any(type(values) is not list or len(values) != len(lists[0]) for values in lists):
+        raise BadBody("inputs must hold a list of values for each column, all of one length")
+    return [list(row) for row in zip(*lists, strict=True)]
+
+
+def _split(given: dict[str, Any]) -> tuple[list[Any], list[str]]:
+    """Rows below the names of their columns."""
+    rows, names = given["data"], given["columns"]
+    if type(names) is not list or not all(type(name) is str for name in names):
+        raise BadBody("columns must be a list of column names")
+    if type(rows) is not list or any(type(row) is not list for row in rows):
+        raise BadBody("data must be a list of lists when columns are given")
     return rows, names

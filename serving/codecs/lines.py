@@ -1,4 +1,4 @@
-"""JSON Lines: one row per line, an object or a list in model order; empty lines are no rows."""
+"""JSON Lines: one row per line, all objects or all lists in model order; empty lines are no rows."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from typing import Any
 
 import orjson
 
-from serving.codecs.columns import Columns, check_size, from_table
-from serving.codecs.json import answers, table
+from serving.codecs import lenient
+from serving.codecs.columns import Columns, check_size
+from serving.codecs.json import answers, columns
+from serving.codecs.layout import Layout
 from serving.errors import BadBody
 from serving.manifest import Manifest
 from serving.predictions import Predictions
 
 
-def decode(body: bytes, manifest: Manifest, most: int) -> Columns:
+def decode(body: bytes, layout: Layout, most: int) -> Columns:
     """See `serving.codecs.decode`."""
-    lines = [line for line in body.split(b"\n") if line and not line.isspace()]
-    check_size(len(lines), len(manifest.inputs), most)
+    lines = [line for line in body.removeprefix(lenient.BOM).split(b"\n") if line and not line.isspace()]
+    check_size(len(lines), len(layout.inputs), most)
     rows = [_row(line, number) for number, line in enumerate(lines)]
-    return from_table(table(rows, None, manifest.inputs), manifest)
+    return columns(rows, None, layout)
 
 
 def encode(predictions: Predictions, manifest: Manifest) -> bytes:
@@ -29,7 +31,6 @@ def encode(predictions: Predictions, manifest: Manifest) -> bytes:
 
 def _row(line: bytes, number: int) -> Any:
     try:
-        return orjson.loads(line)
+        return lenient.loads(line)
     except orjson.JSONDecodeError as error:
-        hint = "; write missing values as null" if b"NaN" in line else ""
-        raise BadBody(f"row {number} is not valid JSON: {error}{hint}", row=number) from None
+        raise BadBody(f"row {number} is not valid JSON: {error}", row=number) from None

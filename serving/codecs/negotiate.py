@@ -8,11 +8,11 @@ from serving.errors import NotAcceptable, UnsupportedContentType
 
 JSON, CSV = "application/json", "text/csv"
 LINES = "application/jsonlines"
-NPY = "application/x-npy"
+NPY, NPZ = "application/x-npy", "application/x-npz"
 ARROW = "application/vnd.apache.arrow.stream"
 PARQUET = "application/vnd.apache.parquet"
 
-READABLE = (JSON, CSV, LINES, NPY, ARROW, PARQUET)
+READABLE = (JSON, CSV, LINES, NPY, NPZ, ARROW, PARQUET)
 """Formats of request bodies, by their first names."""
 WRITABLE = (JSON, CSV, LINES, NPY, ARROW)
 """Formats of answers."""
@@ -23,6 +23,8 @@ _NAMES = {name: name for name in READABLE} | {
     "application/x-jsonlines": LINES,
     "application/x-parquet": PARQUET,
 }
+_ANSWERED = {NPZ: NPY, PARQUET: ARROW}
+"""What stands for formats that are no answers."""
 _UTF8 = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii"})
 
 
@@ -53,7 +55,7 @@ def answer_type(accept: str | None, request: str, default: str = "") -> str:
     """The format of the answer, one of `WRITABLE`: the first one in `Accept` that we can write.
 
     With no `Accept`, or `*/*`, it is `default`, itself written like an `Accept`; with no default the format
-    of the request, and Arrow for Parquet.
+    of the request, npy for npz, and Arrow for Parquet.
 
     Raises:
         NotAcceptable: `Accept` names formats, and none of them is ours.
@@ -76,4 +78,4 @@ def answer_type(accept: str | None, request: str, default: str = "") -> str:
 def _unasked(request: str, default: str) -> str:
     if default:
         return answer_type(default, request)
-    return request if request in WRITABLE else ARROW
+    return _ANSWERED.get(request, request)

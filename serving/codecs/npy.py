@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.codecs.columns import Array, Columns, check_size, from_arrays, order_of
+from serving.codecs.layout import Layout
 from serving.errors import BadBody
 from serving.manifest import Input, Label, Manifest
 from serving.predictions import Predictions
@@ -27,13 +28,17 @@ _READERS = {
 }
 
 
-def decode(body: bytes, manifest: Manifest, most: int) -> Columns:
+def decode(body: bytes, layout: Layout, most: int) -> Columns:
     """See `serving.codecs.decode`."""
-    array = _array(body)
-    inputs = manifest.inputs
+    return columns(array(body), layout, most)
+
+
+def columns(array: Array, layout: Layout, most: int) -> Columns:
+    """Columns of an array of rows by columns, or of one whose fields are columns."""
+    inputs = layout.inputs
     if array.dtype.names is not None:
         check_size(array.size, len(inputs), most)
-        return from_arrays(_fields(array.reshape(-1), inputs), array.size, manifest)
+        return from_arrays(_fields(array.reshape(-1), inputs), array.size, layout)
     if array.ndim == 1:
         array = array.reshape(1, -1)
     if array.ndim != 2:
@@ -42,7 +47,7 @@ def decode(body: bytes, manifest: Manifest, most: int) -> Columns:
     if array.shape[1] != len(inputs):
         raise BadBody(f"the array has {array.shape[1]} columns, but {len(inputs)} are needed")
     names = [item.name for item in inputs]
-    return from_arrays(dict(zip(names, array.T, strict=True)), len(array), manifest)
+    return from_arrays(dict(zip(names, array.T, strict=True)), len(array), layout)
 
 
 def encode(predictions: Predictions, manifest: Manifest) -> bytes:
@@ -89,7 +94,12 @@ def label_type(manifest: Manifest) -> np.dtype[Any]:
     return np.dtype(f"<U{max((len(str(label)) for label in classes), default=1) or 1}")
 
 
-def _array(body: bytes) -> npt.NDArray[Any]:
+def array(body: bytes) -> npt.NDArray[Any]:
+    """What a file in `.npy` format holds, without unpickling.
+
+    Raises:
+        BadBody: it is none, or holds Python objects.
+    """
     stream = io.BytesIO(body)
     try:
         version = np.lib.format.read_magic(stream)
@@ -104,8 +114,8 @@ def _array(body: bytes) -> npt.NDArray[Any]:
     count, left = math.prod(shape), len(body) - stream.tell()
     if kind.itemsize == 0 or min(shape, default=1) < 0 or count * kind.itemsize != left:
         raise BadBody(f"the array's header asks for {count} elements of {kind.itemsize} bytes, {left} follow")
-    array = np.frombuffer(body, kind, count, stream.tell())
-    return array.reshape(shape, order="F" if fortran else "C")
+    flat = np.frombuffer(body, kind, count, stream.tell())
+    return flat.reshape(shape, order="F" if fortran else "C")
 
 
 def _fields(array: Array, inputs: tuple[Input, ...]) -> Mapping[str, Array]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from serving.codecs.arrow import chosen, first_line, from_batches
 from serving.codecs.columns import Columns, check_size
+from serving.codecs.layout import Layout
 from serving.codecs.pages import check_pages
 from serving.errors import BadBody
 from serving.manifest import Input, Manifest
@@ -19,21 +20,21 @@ _ROWS = 64 * 1024
 """Rows that are unpacked at a time."""
 
 
-def decode(body: bytes, manifest: Manifest, most: int) -> Columns:
+def decode(body: bytes, layout: Layout, most: int) -> Columns:
     """See `serving.codecs.decode`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(pa.BufferReader(body), pre_buffer=False)
-        check_size(file.metadata.num_rows, len(manifest.inputs), most)
-        names = _names(pa, file, manifest.inputs)
+        check_size(file.metadata.num_rows, len(layout.inputs), most)
+        names = _names(pa, file, layout.inputs)
         check_pages(body, names, most * 8)
-        texts = [item.name for item in manifest.inputs if item.type == "string" and item.name in names]
+        texts = [item.name for item in layout.inputs if item.type == "string" and item.name in names]
         file = pq.ParquetFile(
             pa.BufferReader(body), metadata=file.metadata, read_dictionary=texts, pre_buffer=False
         )  # a text that many rows share is made once
-        return from_batches(pa, _batches(file, names, manifest, most), manifest)
+        return from_batches(pa, _batches(file, names, layout, most), layout)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BadBody(f"the body is not a Parquet file: {first_line(error)}") from None
 
@@ -51,14 +52,14 @@ def _names(pa: Any, file: Any, inputs: tuple[Input, ...]) -> list[str]:
     return list(chosen(pa, schema, inputs))
 
 
-def _batches(file: Any, names: list[str], manifest: Manifest, most: int) -> list[Any]:
+def _batches(file: Any, names: list[str], layout: Layout, most: int) -> list[Any]:
     found = []
     rows = 0
     for batch in file.iter_batches(batch_size=_ROWS, columns=names, use_threads=False):
         rows += batch.num_rows
-        check_size(max(rows, 1), len(manifest.inputs), most)
+        check_size(max(rows, 1), len(layout.inputs), most)
         batch.validate(full=True)
         if batch.num_rows:
             found.append(batch)
-    check_size(rows, len(manifest.inputs), most)
+    check_size(rows, len(layout.inputs), most)
     return found

@@ -28,7 +28,13 @@ log = logging.getLogger("serving")
 
 
 def load(
-    folder: Path, environ: Mapping[str, str], predictor: Predictor, *, limit: int, default_accept: str = ""
+    folder: Path,
+    environ: Mapping[str, str],
+    predictor: Predictor,
+    *,
+    limit: int,
+    default_accept: str = "",
+    parameters: Mapping[str, object],
 ) -> ExplainingResponder:
     """The responder of an unpacked package that explains as the environment says.
 
@@ -38,6 +44,7 @@ def load(
         predictor: its loaded model.
         limit: largest body in bytes.
         default_accept: see `serving.model.ModelResponder`.
+        parameters: likewise.
 
     Raises:
         EnvironmentInvalid: a setting is wrong, or the baseline does not fit; the message says what would do.
@@ -69,7 +76,9 @@ def load(
     )
     fallback = reason if settings.method == "tree" else ""
     explaining = Explaining(explainer, features, settings, seconds, fallback)
-    return ExplainingResponder(predictor, explaining, limit=limit, default_accept=default_accept)
+    return ExplainingResponder(
+        predictor, explaining, limit=limit, default_accept=default_accept, parameters=parameters
+    )
 
 
 def _score(predictor: Predictor, settings: Settings) -> Score:

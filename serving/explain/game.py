@@ -63,7 +63,7 @@ class Game:
 
     def _mixed(self, members: Members) -> Columns:
         """Model rows: for each coalition all rows of the baseline, with the coalition's columns replaced."""
-        mixed: Columns = {}
+        mixed: dict[str, npt.NDArray[Any]] = {}
         for name, values in self._baseline.items():
             column = np.tile(values[:, 0], len(members))
             if name in self._place:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from serving import codecs, contract
@@ -53,9 +53,12 @@ class ExplainingResponder(ModelResponder):
         *,
         limit: int,
         default_accept: str = "",
+        parameters: Mapping[str, object],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        super().__init__(predictor, limit=limit, default_accept=default_accept, quick=False)
+        super().__init__(
+            predictor, limit=limit, default_accept=default_accept, quick=False, parameters=parameters
+        )
         self._explaining = explaining
         self._clock = clock
 

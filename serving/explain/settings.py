@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
-import orjson
-
+from serving.entries import Check, entries
 from serving.environment import EnvironmentInvalid
 from serving.explain import selection
 from serving.manifest import Input
@@ -57,16 +56,7 @@ def parse(text: str) -> Settings:
     Raises:
         EnvironmentInvalid: the text is no such object; the message names the entry at fault.
     """
-    try:
-        content = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise EnvironmentInvalid(f"{EXPLAIN} is no JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise EnvironmentInvalid(f"{EXPLAIN} must be a JSON object")
-    known = [one.name for one in fields(Settings)]
-    if unknown := sorted(set(content) - set(known)):
-        raise EnvironmentInvalid(f"{EXPLAIN} has no entry {unknown[0]!r}; known are {', '.join(known)}")
-    return Settings(**{name: _CHECKS[name](name, value) for name, value in content.items()})
+    return Settings(**entries(EXPLAIN, text, _CHECKS, EnvironmentInvalid))
 
 
 def players(inputs: tuple[Input, ...], groups: Mapping[str, tuple[str, ...]]) -> tuple[Player, ...]:
@@ -157,7 +147,7 @@ def _groups(name: str, value: Any) -> Mapping[str, tuple[str, ...]]:
     return {group: tuple(columns) for group, columns in value.items()}
 
 
-_CHECKS: dict[str, Any] = {
+_CHECKS: dict[str, Check] = {
     "enable": _enable,
     "baseline": _baseline,
     "samples": _samples,

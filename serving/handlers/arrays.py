@@ -1,7 +1,8 @@
 """Bodies to arrays and back, for user code that brings no `input_fn` or no `output_fn`.
 
-JSON, CSV and NumPy's own file format. What comes out has two dimensions, a row for each thing to predict;
-numbers that came as text are float32. Nothing that could run code is decoded: `.npy` without pickle.
+JSON, CSV and NumPy's own file formats. What comes out has two dimensions, a row for each thing to predict;
+numbers that came as text are float32. Nothing that could run code is decoded: `.npy` and `.npz` without
+pickle.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from serving.codecs import lenient
 from serving.errors import BadBody, ModelFailed, NotAcceptable, UnsupportedContentType
 
-JSON, CSV, NPY = "application/json", "text/csv", "application/x-npy"
+JSON, CSV, NPY, NPZ = "application/json", "text/csv", "application/x-npy", "application/x-npz"
 SUPPORTED = (JSON, CSV, NPY)
+"""Formats that are read and written; `.npz` is only read."""
+MOST_BYTES = 200 * 1024 * 1024
+"""What one `.npz` may unpack to."""
 TEXT = frozenset({JSON, CSV})
 """Formats whose bodies are text."""
 
@@ -33,7 +38,8 @@ def decode(body: bytes, content_type: str) -> Array:
     """The array that a body holds, with at least two dimensions.
 
     Raises:
-        UnsupportedContentType: none of the three formats.
+        UnsupportedContentType: none of the four formats.
+        PayloadTooLarge: it would unpack to too much.
         BadBody: it does not hold a table of numbers.
     """
     match media(content_type):
@@ -43,9 +49,12 @@ def decode(body: bytes, content_type: str) -> Array:
             found = _from_csv(body)
         case "application/x-npy":
             found = _from_npy(body)
+        case "application/x-npz":
+            found = _from_npz(body)
         case other:
             raise UnsupportedContentType(
-                f"content type {other!r} is not read; send {' or '.join(SUPPORTED)}, or write an input_fn"
+                f"content type {other!r} is not read; send {' or '.join((*SUPPORTED, NPZ))}, "
+                "or write an input_fn"
             )
     return found.reshape(1, -1) if found.ndim < 2 else found
 
@@ -85,15 +94,20 @@ def encode(prediction: Any, name: str) -> bytes:
 
 def _from_json(body: bytes) -> Array:
     try:
-        value = orjson.loads(body)
+        value = lenient.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadBody(f"the body is not valid JSON: {error}") from None
     if isinstance(value, dict) and set(value) == {"instances"}:
         value = value["instances"]
     try:
-        return np.array(value, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            found = np.array(value, dtype=np.float32)
     except (TypeError, ValueError, OverflowError):
         raise BadBody("send a list of rows of numbers, all of one length, or write an input_fn") from None
+    if (infinite := np.isinf(found)).any():
+        row = int(np.argwhere(infinite)[0][0]) if found.ndim > 1 else 0
+        raise BadBody(f"row {row} holds a number that is too large; send finite ones", row=row)
+    return found
 
 
 def _from_csv(body: bytes) -> Array:
@@ -133,6 +147,18 @@ def _from_npy(body: bytes) -> Array:
         return flat.reshape(shape, order="F" if fortran else "C")
     except (ValueError, OverflowError, TypeError) as error:
         raise BadBody(f"the body is not a complete .npy file: {error}") from None
+
+
+def _from_npz(body: bytes) -> Array:
+    """The array of an archive that holds one."""
+    from serving.codecs import npz
+
+    found = npz.members(body, MOST_BYTES)
+    if len(found) != 1:
+        raise BadBody(
+            f"the .npz holds {len(found)} arrays; send one of rows by columns, or write an input_fn"
+        )
+    return next(iter(found.values()))
 
 
 def _to_json(prediction: Any) -> bytes:

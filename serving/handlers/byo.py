@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 NAMES = ("wsgi.py", "predictor.py")
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
 _POLL = 0.05
+_PATIENCE = 0.2
+"""Seconds that a question about `/ping` waits for a call to end; several ask, each for 2 s at most."""
 
 
 def find(folder: Path, environ: Mapping[str, str], beside: Path) -> Path | None:
@@ -45,11 +48,13 @@ def ready(app: WsgiApp, environ: Mapping[str, str]) -> ByoResponder:
 
 
 class ByoResponder:
-    """Asks a WSGI application."""
+    """Asks a WSGI application, with one call at a time."""
 
     def __init__(self, app: WsgiApp, environ: Mapping[str, str]) -> None:
         self._app = app
         self._environ = environ
+        self._turn = threading.Lock()
+        self._problems: tuple[str, ...] = ()
 
     def respond(self, request: Request) -> Answer:
         """See `Responder.respond`."""
@@ -79,11 +84,28 @@ class ByoResponder:
         deadline = time.monotonic() + seconds
         while (answer := self._call("GET", contract.PING, Request(b""))).status != 200:
             if answer.status != 503 or time.monotonic() >= deadline:
-                said = b"".join(answer.stream or (answer.body,)).decode("utf-8", "replace")[:500]
-                raise ModelFailed(f"/ping of the application answers {answer.status}: {said}")
+                raise ModelFailed(_problem(answer))
             time.sleep(_POLL)
 
+    def unready(self) -> tuple[str, ...]:
+        """What the application's own `/ping` says against it; while it answers a call, what it last said."""
+        if not self._turn.acquire(timeout=_PATIENCE):
+            return self._problems
+        try:
+            answer = self._asked("GET", contract.PING, Request(b""))
+            problem = _problem(answer)
+            self._problems = () if answer.status == 200 else (problem,)
+        except Exception as error:  # noqa: BLE001 - an application may raise anything, to the end of its answer
+            self._problems = (f"/ping of the application fails: {error}",)
+        finally:
+            self._turn.release()
+        return self._problems
+
     def _call(self, method: str, path: str, request: Request) -> Answer:
+        with self._turn:
+            return self._asked(method, path, request)
+
+    def _asked(self, method: str, path: str, request: Request) -> Answer:
         started: list[tuple[str, list[tuple[str, str]]]] = []
 
         def start_response(status: str, lines: list[tuple[str, str]], _error: Any = None) -> Any:
@@ -100,7 +122,7 @@ class ByoResponder:
                 first, rest = b"".join((first, *_rest(parts, iterator, ()))), None
             else:
                 rest = _rest(parts, iterator, (first,))
-        except Exception as error:  # an application may raise anything
+        except (Exception, SystemExit) as error:  # an application may raise anything
             raise ModelFailed(f"the application raised {type(error).__name__}: {error}") from error
         content_type = next((value for name, value in named if name == "content-type"), "")
         kept = tuple(one for one in named if one[0] not in _HOP_BY_HOP and one[0] != "content-type")
@@ -133,6 +155,12 @@ def wsgi_environ(method: str, path: str, request: Request) -> dict[str, Any]:
         "wsgi.run_once": False,
         **named,
     }
+
+
+def _problem(answer: Answer) -> str:
+    """What an answer to `/ping` means, where it is not 200; it is read to its end."""
+    said = b"".join(answer.stream or (answer.body,)).decode("utf-8", "replace")[:500]
+    return f"/ping of the application answers {answer.status}: {said}"
 
 
 def _rest(parts: Iterable[bytes], iterator: Iterator[bytes], begun: tuple[bytes, ...]) -> Iterator[bytes]:

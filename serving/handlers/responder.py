@@ -103,7 +103,7 @@ class ScriptResponder:
             arguments = (*arguments, self._context)
         try:
             return function(*arguments)
-        except Exception as error:  # user code may raise anything
+        except (Exception, SystemExit) as error:  # user code may raise anything
             raise _failure(name, error) from error
 
     def _execution_parameters(self, found: Handlers, environ: Mapping[str, str]) -> Mapping[str, object]:
@@ -135,11 +135,13 @@ def _text(body: bytes) -> str:
         raise RequestRefused(f"the body is not UTF-8 text: byte {error.start} cannot be decoded") from None
 
 
-def _failure(name: str, error: Exception) -> ServingError:
+def _failure(name: str, error: BaseException) -> ServingError:
     """What an error of user code means to the caller; an error that carries a status keeps it."""
     if isinstance(error, ServingError):
         return error
     status = getattr(error, "status_code", getattr(error, "code", None))
+    if isinstance(error, SystemExit):  # its code is no status
+        status = None
     message = f"{name} raised {type(error).__name__}: {getattr(error, 'message', None) or error}"
     if type(error).__name__ == "UnsupportedFormatError":
         status = 406 if name in ("output_fn", "encode") else 415
@@ -205,6 +207,14 @@ def _begun(parts: Iterator[Any]) -> Iterator[bytes]:
         first: Iterable[Any] = [next(parts)]
     except StopIteration:
         first = []
-    except Exception as error:  # user code may raise anything
+    except (Exception, SystemExit) as error:  # user code may raise anything
         raise _failure("output_fn", error) from error
-    return (_part(part) for part in itertools.chain(first, parts))
+    return _rest(itertools.chain(first, parts))
+
+
+def _rest(parts: Iterator[Any]) -> Iterator[bytes]:
+    try:
+        for part in parts:
+            yield _part(part)
+    except SystemExit as error:
+        raise _failure("output_fn", error) from error

@@ -16,6 +16,7 @@ from typing import Any
 from serving import contract
 from serving.environment import flag
 from serving.errors import Permanent
+from serving.handlers import toolkits
 
 Handler = Callable[..., Any]
 HANDLERS = (
@@ -67,6 +68,8 @@ def program(folder: Path, environ: Mapping[str, str]) -> Path:
 def load(path: Path) -> ModuleType:
     """Run a script and return it as a module; its folder goes to the front of the import path.
 
+    SageMaker's toolkits, which such scripts import, are offered where they are not installed.
+
     Modules of the same name from another model's folder are set aside first: each model gets its own.
 
     Raises:
@@ -78,6 +81,7 @@ def load(path: Path) -> ModuleType:
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     importlib.invalidate_caches()
+    toolkits.offer()
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ScriptRefused(f"{path.name} is no Python file; name a file that ends in .py")
@@ -85,7 +89,7 @@ def load(path: Path) -> ModuleType:
     sys.modules[path.stem] = module  # what the model's file may refer to by name
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may parse arguments at its top
         del sys.modules[path.stem]
         raise ScriptRefused(f"{path.name} cannot be run: {type(error).__name__}: {error}") from error
     return module

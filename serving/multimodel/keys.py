@@ -36,7 +36,7 @@ def find(root: Path, key: str) -> Path:
     try:
         found = (base / path).resolve()
         archive = found.is_file() and found.name.endswith(ARCHIVE)
-        known = found.is_relative_to(base) and (archive or _is_model(found))
+        known = found.is_relative_to(base) and (archive or is_model(found))
     except (OSError, RuntimeError):  # too long a name, links in a circle
         known = False
     if not known:
@@ -44,7 +44,7 @@ def find(root: Path, key: str) -> Path:
     return found
 
 
-def _is_model(folder: Path) -> bool:
+def is_model(folder: Path) -> bool:
     """A folder with a model in it, and no folder of models."""
     marks = ("seaway.json", "pipeline.json", "code")
     return folder.is_dir() and any((folder / name).exists() for name in marks)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
 import orjson
 
@@ -18,8 +18,9 @@ from serving.responder import Answer, Request
 PAGE = 100
 """Models in one answer of `GET /models`."""
 ERROR_TYPE = "x-amzn-errortype"
-_PATH = re.compile(r"/models(?:/(?P<name>[^/]+)(?P<act>/invoke)?)?/?")
-_NAME = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,1023}")
+_PATH = re.compile(r"/models(?:/(?P<name>.+?)(?P<act>/invoke)?)?/?")
+_NAME = re.compile(r"(?!.*(?:/|/invoke)\Z)[\x21-\x7e][\x20-\x7e]{0,1023}")
+"""An opaque id, but none that a path could not tell from a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +58,19 @@ class Models(Protocol):
 
 
 def manage(models: Models, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
-    """The answer to `/models...`, its query included; None when the path is another."""
-    where, _, query = path.partition("?")
+    """The answer to a path `/models...`, percent-decoded; None when it is another.
+
+    Only of `/models` itself the query is part of `path`: a name may hold a question mark.
+    """
+    listing = path.startswith("/models?")
+    where, _, query = path.partition("?") if listing else (path, "", "")
     found = _PATH.fullmatch(where)
     if found is None:
         return None
     try:
         if found["name"] is None:
             return _all(models, method, query, body)
-        return _one(models, method, unquote(found["name"]), found["act"], headers, body)
+        return _one(models, method, found["name"], found["act"], headers, body)
     except RequestRefused as error:
         return failure(error.status, str(error), field=error.field, row=error.row)
     except ServingError as error:
@@ -133,8 +138,10 @@ def _wanted(body: bytes) -> tuple[str, str]:
     except orjson.JSONDecodeError:
         content = None
     name, url = (content.get("model_name"), content.get("url")) if isinstance(content, dict) else (None, None)
-    if not isinstance(name, str) or not isinstance(url, str) or not _NAME.fullmatch(name) or not url:
+    if not isinstance(name, str) or not isinstance(url, str) or not name or not url:
         raise BadBody('send {"model_name": "...", "url": "..."}, both texts')
+    if not _NAME.fullmatch(name):
+        raise BadBody("model_name must be 1 to 1024 printable ASCII characters and not end in / or /invoke")
     return name, url
 
 

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import unquote
 from zlib import crc32
 
 from serving import contract, several
@@ -23,7 +22,7 @@ from serving.responder import Answer, Request, Responder
 
 LANES = 16
 """Lanes on which loaded models answer; see `MultiModelResponder.lane`."""
-_INVOKE = re.compile(r"/models/([^/]+)/invoke/?")
+_INVOKE = re.compile(r"/models/(.+?)/invoke/?")
 
 
 class MultiModelResponder:
@@ -94,7 +93,7 @@ class MultiModelResponder:
             name = headers.get(contract.TARGET_MODEL, "")
         else:
             found = _INVOKE.fullmatch(path)
-            name = unquote(found[1]) if found else ""
+            name = found[1] if found else ""
         return 1 + crc32(name.encode()) % LANES if name in self._shelf else 0
 
     def manage(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:

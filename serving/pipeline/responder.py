@@ -84,14 +84,16 @@ class PipelineResponder:
     def respond(self, request: Request) -> Answer:
         """See `serving.responder.Responder.respond`; what fails is an answer that names the stage."""
         timings: list[str] = []
+        failed: tuple[tuple[str, str], ...] = ()
         answer = Answer(200, request.body, request.content_type)
         for number, (name, _) in enumerate(self._stages):
             answer = self._timed(number, self._request(number, request, answer), timings)
             if not 200 <= answer.status < 300:
                 log.info("stage %s failed with status %d", name, answer.status)
+                failed = ((contract.STAGE, name),)
                 break
-        kept = tuple(line for line in answer.headers if line[0] != TIMINGS)
-        return replace(answer, headers=(*kept, (TIMINGS, ", ".join(timings))))
+        kept = tuple(line for line in answer.headers if line[0] not in (TIMINGS, contract.STAGE))
+        return replace(answer, headers=(*kept, *failed, (TIMINGS, ", ".join(timings))))
 
     @property
     def stages(self) -> tuple[str, ...]:

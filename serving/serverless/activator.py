@@ -20,13 +20,17 @@ import orjson
 from serving import contract
 from serving.answers import JSON, MIB, failure, send, too_large
 from serving.app import DISCARDED, refuse
+from serving.environment import EnvironmentInvalid
 from serving.errors import Permanent, ServingError
+from serving.loading import MODELS, PIPELINE
 from serving.relay import HOP, Broken, Relay, Reply, Unreachable
 from serving.responder import Answer
+from serving.serverless.changes import LOOK_SECONDS, Changes
 from serving.serverless.config import Serverless, read
 from serving.serverless.metrics import Metrics
 from serving.serverless.pool import ATTEMPTS
 from serving.serverless.process import Process, command, environment
+from serving.serverless.processors import share
 from serving.serverless.servers import Lease, NotStarted, Servers, Throttled
 
 METRICS = "/metrics"
@@ -57,10 +61,13 @@ class Activator:
 
     def __init__(self, asked: Serverless, folder: Path, log_level: str, environ: Mapping[str, str]) -> None:
         self._asked = asked
+        self._changes = Changes(asked, environ)
         self._metrics = Metrics()
-        limit, rest = asked.memory_size_in_mb * MIB, environment(environ)
-        start = partial(Process, command(folder, log_level), rest, limit)
-        self.servers = Servers(asked, start, self._metrics)
+        limit, processors = asked.memory_size_in_mb * MIB, share(asked.memory_size_in_mb)
+        start = partial(
+            Process, command(folder, log_level), environment(environ, processors), limit, processors
+        )
+        self.servers = Servers(self._changes.read(), start, self._metrics)
         """The model servers."""
         names = (("endpoint", "SEAWAY_ENDPOINT"), ("variant", "SEAWAY_VARIANT"))
         self._labels = {label: environ[name] for label, name in names if environ.get(name)}
@@ -85,11 +92,19 @@ class Activator:
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Granian takes connections from now on."""
         loop.call_soon(self.servers.begin)
+        if self._changes.file is not None:
+            loop.call_later(LOOK_SECONDS, self._follow, loop)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Granian takes no more connections; without a request in flight nobody else closes ours."""
         if not self.in_flight:
             self._ending = loop.create_task(self.servers.disconnect())
+
+    def _follow(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take up other limits of concurrency, now and later."""
+        if not self.draining:
+            self.servers.resize(self._changes.read())
+            loop.call_later(LOOK_SECONDS, self._follow, loop)
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """Serve one request of Granian's RSGI interface."""
@@ -149,10 +164,10 @@ class Activator:
 
     def _count_provisioned(self) -> None:
         """Note whether the request finds provisioned capacity; refused ones are counted elsewhere."""
-        counters, kept = self._metrics.counters, self._asked.provisioned_concurrency
+        counters, kept = self._metrics.counters, self.servers.asked.provisioned_concurrency
         if self.servers.in_flight < kept:
             counters.ServerlessProvisionedConcurrencyInvocations += 1
-        elif kept and self.servers.in_flight < self._asked.max_concurrency:
+        elif kept and self.servers.in_flight < self.servers.asked.max_concurrency:
             counters.ServerlessProvisionedConcurrencySpilloverInvocations += 1
 
     async def _answer(
@@ -266,10 +281,16 @@ class Lost(Permanent):
     """A model server ended with the request it had."""
 
 
+def _one_model(folder: Path) -> None:
+    if (folder / PIPELINE).is_file() or (folder / MODELS).is_file():
+        raise EnvironmentInvalid("a serverless endpoint serves one model, no pipeline and not many models")
+
+
 def run(folder: Path, host: str, port: int, log_level: str) -> int:
     """Serve until a signal comes; returns the exit code."""
     try:
         asked = read(os.environ)
+        _one_model(folder)
     except ServingError as error:
         log.error("cannot serve %s: %s", folder, error)  # noqa: TRY400 - the message says it all
         return 1

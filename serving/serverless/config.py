@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import orjson
 
-from serving.environment import EnvironmentInvalid, wanted
+from serving import contract
+from serving.environment import EnvironmentInvalid, flag, wanted
 from serving.serverless import VARIABLE
 
 MOST_CONCURRENCY = 200
@@ -36,6 +37,8 @@ class Serverless:
     """Largest request body, MiB."""
     max_response_mb: float = 4.0
     """Largest answer, MiB."""
+    changes: str = ""
+    """Folder in which `{endpoint}.{variant}.json` gives other limits of concurrency while it runs."""
 
 
 def read(environ: Mapping[str, str]) -> Serverless:
@@ -53,14 +56,38 @@ def read(environ: Mapping[str, str]) -> Serverless:
     given = {name: value for name, value in given.items() if value is not None}
     if unknown := given.keys() - {field.name for field in fields(Serverless)}:
         raise EnvironmentInvalid(f"{VARIABLE} has the unknown entry {min(unknown)}; remove it")
+    if flag(environ, contract.MULTI_MODEL):
+        raise EnvironmentInvalid(
+            f"a serverless endpoint serves one model; remove {contract.MULTI_MODEL} or {VARIABLE}"
+        )
     most = _whole(given, "max_concurrency", 1, MOST_CONCURRENCY)
     numbers = {name: _positive(given, name) for name in _NUMBERS if name in given}
     return Serverless(
         memory_size_in_mb=_whole(given, "memory_size_in_mb", LEAST_MEMORY, 1024 * 1024),
         max_concurrency=most,
         provisioned_concurrency=_whole({"provisioned_concurrency": 0, **given}, _KEPT, 0, most),
+        changes=_text(given, "changes"),
         **{"invocation_seconds": wanted(environ, 1).timeout, **numbers},
     )
+
+
+def changed(asked: Serverless, content: bytes) -> Serverless:
+    """The settings with the limits of concurrency in a file; those it does not name stay.
+
+    Raises:
+        EnvironmentInvalid: it is no JSON object, or one of them has an unusable value.
+    """
+    try:
+        given = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise EnvironmentInvalid(f"the new limits are not JSON ({error}); write a JSON object") from error
+    if not isinstance(given, dict) or (given.keys() - {"max_concurrency", _KEPT}):
+        raise EnvironmentInvalid(
+            f"the new limits must be an object of max_concurrency and {_KEPT}, nothing else"
+        )
+    found = {"max_concurrency": asked.max_concurrency, _KEPT: asked.provisioned_concurrency, **given}
+    most = _whole(found, "max_concurrency", 1, MOST_CONCURRENCY)
+    return replace(asked, max_concurrency=most, provisioned_concurrency=_whole(found, _KEPT, 0, most))
 
 
 _KEPT = "provisioned_concurrency"
@@ -73,6 +100,13 @@ def _whole(given: Mapping[str, Any], name: str, least: int, most: int) -> int:
         raise EnvironmentInvalid(
             f"{name} in {VARIABLE} is {value!r}; set it to a whole number from {least} to {most}"
         )
+    return value
+
+
+def _text(given: Mapping[str, Any], name: str) -> str:
+    value = given.get(name, "")
+    if not isinstance(value, str):
+        raise EnvironmentInvalid(f"{name} in {VARIABLE} is {value!r}; set it to a folder")
     return value
 
 

@@ -1,7 +1,8 @@
-"""One model server of an activator: `python -m serving.serverless.confine PARENT BYTES ARGUMENT...`.
+"""One model server of an activator: `python -m serving.serverless.confine PARENT BYTES SHARE ARGUMENT...`.
 
 Sets what only a process can set for itself, then is `python -m serving ARGUMENT...`: it dies when the
-activator does, however that ends, and the kernel refuses it private memory beyond the given number of bytes.
+activator does, however that ends, the kernel refuses it private memory beyond the given number of bytes, and
+it runs on no more processors than its share.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ import runpy
 import signal
 import sys
 
+from serving.serverless.processors import place, take
+
 _PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> None:
     """Confine this process, then serve; ends the process."""
-    parent, limit, *rest = arguments
+    parent, limit, wanted, *rest = arguments
     _die_with(int(parent))
     _limit_memory(int(limit))
+    take(place(float(wanted), os.sched_getaffinity(0), os.getpid()))
     sys.argv[1:] = rest
     runpy.run_module("serving", run_name="__main__")
 

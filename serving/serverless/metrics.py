@@ -67,6 +67,8 @@ class Gauges:
         kept = min(self.in_flight, self.provisioned)
         return {
             "ModelServers": self.servers,
+            "MaxConcurrency": self.most,
+            "ProvisionedConcurrency": self.provisioned,
             "MemoryUtilization": self.memory,
             "ServerlessConcurrentExecutionsUtilization": self.in_flight / self.most,
             "ServerlessProvisionedConcurrencyExecutions": kept,

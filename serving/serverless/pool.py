@@ -171,6 +171,11 @@ class Pool:
         self._kept, self._idle = 0, 0.0
         return self._settle(now)
 
+    def resize(self, most: int, kept: int, now: float) -> list[Action]:
+        """Other limits hold from now on; what was begun or waits is answered all the same."""
+        self._most, self._kept = most, kept
+        return self._settle(now)
+
     def look(self, now: float) -> list[Action]:
         """Time has passed."""
         return self._settle(now)
@@ -212,8 +217,9 @@ class Pool:
         return made
 
     def _ends(self, now: float) -> list[Action]:
-        surplus = self._usable() - self._kept
-        due = [one for one in self._idle_ones() if now - one.since >= self._idle]
+        usable, idle = self._usable(), self._idle_ones()
+        surplus, excess = usable - self._kept, usable - self._most
+        due = [one for n, one in enumerate(idle) if n < excess or now - one.since >= self._idle]
         return [action for one in due[: max(0, surplus)] for action in self._end(one, now)]
 
     def _end(self, server: Server, now: float) -> list[Action]:

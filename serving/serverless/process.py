@@ -17,6 +17,7 @@ from pathlib import Path
 from serving import contract
 from serving.relay import Relay
 from serving.serverless import VARIABLE
+from serving.serverless.processors import threads
 
 HOST = "127.0.0.1"
 PROBE_SECONDS = 0.005
@@ -38,11 +39,17 @@ class Process:
         command: arguments of `python -m serving` without the port.
         environ: its environment.
         memory: bytes it may have in memory.
+        share: processors it may use.
         gone: called in the event loop when the process has ended.
     """
 
     def __init__(
-        self, command: list[str], environ: Mapping[str, str], memory: int, gone: Callable[[], None]
+        self,
+        command: list[str],
+        environ: Mapping[str, str],
+        memory: int,
+        share: float,
+        gone: Callable[[], None],
     ) -> None:
         self.over_memory = False
         """It was killed because it needed more memory than it may have."""
@@ -53,7 +60,7 @@ class Process:
         self._popen = subprocess.Popen(
             [
                 *(sys.executable, "-m", "serving.serverless.confine"),
-                *(str(os.getpid()), str(int(memory * HEADROOM))),
+                *(str(os.getpid()), str(int(memory * HEADROOM)), str(share)),
                 *(*command, "--port", str(self.port)),
             ],
             env=dict(environ),
@@ -177,10 +184,10 @@ def command(folder: Path, log_level: str) -> list[str]:
     return ["--package", str(folder), "--host", HOST, "--log-level", log_level]
 
 
-def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """A model server's environment: the activator's, without what made it one."""
+def environment(environ: Mapping[str, str], share: float) -> dict[str, str]:
+    """A model server's environment: the activator's, without what made it one, and its number of threads."""
     rest = {name: value for name, value in environ.items() if name != VARIABLE}
-    return rest | {contract.WORKERS: "1"}
+    return rest | {contract.WORKERS: "1", contract.THREADS: str(threads(share))}
 
 
 def _reserved() -> socket.socket:

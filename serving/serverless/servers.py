@@ -60,7 +60,9 @@ class Servers:
     def __init__(
         self, asked: Serverless, start: Callable[[Callable[[], None]], Process], metrics: Metrics
     ) -> None:
-        self._asked, self._start, self._metrics = asked, start, metrics
+        self.asked = asked
+        """The limits in force."""
+        self._start, self._metrics = start, metrics
         self._pool = Pool(asked.max_concurrency, asked.provisioned_concurrency, asked.idle_seconds)
         self._processes: dict[int, Process] = {}
         self._setup: dict[int, float] = {}
@@ -69,6 +71,7 @@ class Servers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._watched = False
+        self._closed = False
         self.cut = False
         """Whether requests that are left were given up."""
 
@@ -79,7 +82,7 @@ class Servers:
 
     def gauges(self) -> Gauges:
         """How things are now."""
-        asked = self._asked
+        asked = self.asked
         used = max((process.resident() for process in self._processes.values()), default=0)
         return Gauges(
             in_flight=self.in_flight,
@@ -116,7 +119,7 @@ class Servers:
         self._requests[request] = future
         self._act(self._pool.arrive(request, _now()))
         try:
-            async with asyncio.timeout(self._asked.start_seconds):
+            async with asyncio.timeout(self.asked.start_seconds):
                 return await future
         except BaseException as error:
             if future.done() and not future.cancelled() and future.exception() is None:
@@ -124,7 +127,7 @@ class Servers:
             self._act(self._pool.leave(request, _now()))
             if isinstance(error, TimeoutError):
                 raise NotStarted(
-                    f"no model server was ready within {self._asked.start_seconds:g} s; see its log"
+                    f"no model server was ready within {self.asked.start_seconds:g} s; see its log"
                 ) from error
             raise
         finally:
@@ -136,8 +139,18 @@ class Servers:
         """Start the provisioned servers."""
         self._act(self._pool.look(_now()))
 
+    def resize(self, asked: Serverless) -> None:
+        """Other limits of concurrency hold from now on; no server that has a request ends because of it."""
+        if self._closed or asked == self.asked:
+            return
+        self.asked = asked
+        most, kept = asked.max_concurrency, asked.provisioned_concurrency
+        log.info("concurrency is now at most %d, %d of it provisioned", most, kept)
+        self._act(self._pool.resize(most, kept, _now()))
+
     def close(self) -> None:
         """End each server that no request needs any more."""
+        self._closed = True
         self._act(self._pool.close(_now()))
 
     def cut_off(self) -> None:
@@ -173,7 +186,7 @@ class Servers:
                     setup = self._setup.get(server) if cold else None
                     self._requests[request].set_result(Lease(server, self._processes[server], setup))
                 case Refuse(request):
-                    most = self._asked.max_concurrency
+                    most = self.asked.max_concurrency
                     message = f"this endpoint answers {most} requests at once, and has them; ask again later"
                     self._requests[request].set_exception(Throttled(message))
                 case Fail(request):
@@ -198,7 +211,7 @@ class Servers:
     async def _bring_up(self, server: int, process: Process) -> None:
         began = _now()
         try:
-            ready = await process.ready(self._asked.start_seconds)
+            ready = await process.ready(self.asked.start_seconds)
         except (ServingError, TimeoutError) as error:
             log.warning("model server %d: %s", process.pid, error)
             ready = False

@@ -18,6 +18,7 @@ from distributed import Client, WorkerPlugin, as_completed, get_worker
 
 from steps.transform import wire
 from steps.transform.bench import Bench, bench
+from steps.transform.errors import ServerFailed
 from steps.transform.port import Broken, Event, Finished, Moved, Work
 from steps.transform.storage import Source
 from steps.transform.worker import attempt
@@ -63,6 +64,7 @@ class Dask:
         for future in running:
             source = known.pop(future)
             event = self._ended(future, source)
+            future.release()  # else Dask does the object again when its worker dies later
             if isinstance(event, Finished):
                 yield Moved(source.key, source.size)
             yield event
@@ -87,22 +89,25 @@ class Station(WorkerPlugin):  # type: ignore[misc]
     def setup(self, worker: Any) -> None:
         """The plugin comes to a worker."""
         self._folder = Path(worker.local_directory) / self.name
-        self._lock, self._stack = threading.Lock(), ExitStack()
+        self._lock, self._stack, self._over = threading.Lock(), ExitStack(), False
         self._bench: Bench | None = None
 
     def teardown(self, worker: Any) -> None:  # noqa: ARG002 - Dask's signature
-        """The job or the worker ends."""
-        with self._lock:
-            self._stack.close()
-            self._bench = None
+        """The job or the worker ends; what is being computed is given up, and nobody waits for it."""
+        self._over = True
+        if self._bench is not None:
+            self._bench.server.close()
 
     def transform(self, source: Source) -> str:
         """One object at a time: it fills the model server by itself."""
         with self._lock:
-            if self._bench is None:
+            if self._bench is None and not self._over:
                 self._bench = self._stack.enter_context(
                     bench(self._local_work(), self._folder / "server.log")
                 )
+            if self._bench is None or self._over:
+                self._stack.close()
+                raise ServerFailed("the job has ended")
             return wire.event_to_json(attempt(self._bench, source, lambda _: None))
 
     def _local_work(self) -> Work:

@@ -266,7 +266,7 @@ class _Reader:
             raise JobRefused(f"{self._place}: {unknown} cannot be had here; leave it out")
 
     def job(self) -> dict[str, Any]:
-        self.inner("TransformResources", {})  # of a cluster in the cloud; workers are chosen by the caller
+        self._resources(self.inner("TransformResources", {}))
         found = {
             "transform_job_name": self.take("TransformJobName", str),
             "model_name": self.take("ModelName", str),
@@ -284,6 +284,14 @@ class _Reader:
         }
         self.finish()
         return found
+
+    def _resources(self, reader: _Reader) -> None:
+        """Of a cluster in the cloud: read and left aside, since the caller chooses the workers."""
+        reader.take("InstanceType", str, "")
+        reader.take("TransformAmiVersion", str, "")
+        if (count := reader.take("InstanceCount", int, 1)) < 1:
+            raise JobRefused(f"TransformResources: InstanceCount is {count}, but must be at least 1")
+        reader.finish()
 
     def _input(self, reader: _Reader) -> TransformInput:
         source = reader.inner("DataSource").inner("S3DataSource")

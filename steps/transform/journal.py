@@ -29,7 +29,7 @@ class Progress:
     """How far a job is."""
 
     status: str
-    """InProgress, Completed or Failed."""
+    """InProgress, Completed, Failed, Stopping or Stopped; a process that was killed leaves InProgress."""
     objects: int
     finished: int
     """Objects with a result, those of an earlier run included."""

@@ -53,9 +53,11 @@ def resolve(job: Job, parameters: Mapping[str, object]) -> Limits:
 
 
 def environment(job: Job) -> dict[str, str]:
-    """Variables of the model server, those of the job on top; limits only when the job sets them."""
+    """Variables of the model server, those of the job on top of all but `SAGEMAKER_BATCH`; limits only when
+    the job sets them.
+    """
     patience = job.model_client_config.invocations_timeout_in_seconds
-    found = {"SAGEMAKER_BATCH": "true", "SAGEMAKER_MODEL_SERVER_TIMEOUT": str(patience)}
+    found = {"SAGEMAKER_MODEL_SERVER_TIMEOUT": str(patience)}
     if job.max_payload_in_mb is not None:
         found["SAGEMAKER_MAX_PAYLOAD_IN_MB"] = str(job.max_payload_in_mb or UNLIMITED)
     if job.batch_strategy:
@@ -63,7 +65,7 @@ def environment(job: Job) -> dict[str, str]:
         found["SAGEMAKER_BATCH_STRATEGY"] = "SINGLE_RECORD" if single else "MULTI_RECORD"
     if job.max_concurrent_transforms:
         found["SAGEMAKER_MAX_CONCURRENT_TRANSFORMS"] = str(job.max_concurrent_transforms)
-    return {**found, **dict(job.environment)}
+    return {**found, **dict(job.environment), "SAGEMAKER_BATCH": "true"}
 
 
 def _number(value: object, default: float) -> float:

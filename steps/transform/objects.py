@@ -121,6 +121,9 @@ def _streamed(
     """The object as one payload in chunks, its answer as a stream; read a second time for a join."""
     job = bench.work.job
     lines = job.transform_input.split_type == "Line"
+    with storage.reading(source.uri, job.transform_input.compression_type) as (stream, _):
+        if not stream.read(1):
+            return 0  # no records, no call: as with payloads of bounded size
     with tempfile.SpooledTemporaryFile(_SPOOLED) as answer:
         caller.call(lambda: _chunks(job, shaper, source), answer, "the object")
         moved(source.size)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from steps.transform.port import Broken, Finished, Model, Moved, Runner, Work
 from steps.transform.storage import Source
 
 PUBLISH = 0.25
-"""Seconds between two publications of the progress."""
+"""Seconds between two publications of bytes read; the end of an object is published at once."""
 Watch = Callable[[Progress], None]
 
 
@@ -58,9 +58,11 @@ def transform(
         found = storage.sources(job)
         done = [source for source in found if book.finished(source) and storage.exists(source.out)]
         state = _State(book, found, done, watch or (lambda _: None))
-        left = sorted(
-            (source for source in found if source not in set(done)), key=lambda one: (-one.size, one.key)
-        )
+        kept = set(done)
+        left = sorted((one for one in found if one not in kept), key=lambda one: (-one.size, one.key))
+        for source in left:
+            if source.key in book.done:  # it has changed, or will fail now: what it gave before is no result
+                storage.remove(source.out)
         failures = _run(Work(job, model, digest, book.at, folder), left, runner, state)
         broken = {failure.key for failure in failures}
         whole = [source for source in found if source.key not in broken]
@@ -76,7 +78,7 @@ def _run(work: Work, left: list[Source], runner: Runner, state: _State) -> tuple
     known = {source.key: source for source in left}
     if not left:
         return ()
-    with closing(runner.run(work, left)) as events:
+    with state.leaving("Stopped"), closing(runner.run(work, left)) as events, state.leaving("Stopping"):
         for event in events:
             match event:
                 case Moved(_, read):
@@ -113,15 +115,26 @@ class _State:
         self._book.note(source, event)
         now = self.progress
         self.progress = replace(now, finished=now.finished + 1, records=now.records + event.records)
-        self._tell(PUBLISH)
+        self._tell(0.0)
 
     def failed(self) -> None:
         self.progress = replace(self.progress, failed=self.progress.failed + 1)
-        self._tell(PUBLISH)
+        self._tell(0.0)
 
     def end(self, status: str) -> None:
         self.progress = replace(self.progress, status=status)
         self._tell(0.0)
+
+    @contextmanager
+    def leaving(self, status: str) -> Iterator[None]:
+        """Publish this status when the process is asked to end meanwhile, Failed when there is an error."""
+        try:
+            yield
+        except BaseException as error:
+            left = "Failed" if isinstance(error, Exception) else status
+            self.progress = replace(self.progress, status=left)
+            self._book.publish(self.progress)  # for the folder alone: who watches is ending too
+            raise
 
     def _tell(self, every: float) -> None:
         now = time.monotonic()

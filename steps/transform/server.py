@@ -53,7 +53,7 @@ class Server:
         self._serve, self._package, self._log = serve, package, log
         self._environment, self._startup = dict(environment), startup
         self._process: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()
+        self._lock, self._over = threading.Lock(), False
         self.port = 0
         """Where it listens on 127.0.0.1."""
 
@@ -75,7 +75,7 @@ class Server:
         """Start the server unless it runs, and wait until it is healthy.
 
         Raises:
-            ServerFailed: it ends or does not become healthy; carries the end of its log.
+            ServerFailed: it ends or does not become healthy; carries the end of its log. Or it was closed.
         """
         with self._lock:
             for left in reversed(range(_STARTS)):
@@ -103,7 +103,8 @@ class Server:
         return found
 
     def close(self) -> None:
-        """End it; what it is computing is lost."""
+        """End it for good; what it is computing is lost. May be called while others use it."""
+        self._over = True
         if self._process is not None:
             if self._process.stdin:
                 self._process.stdin.close()
@@ -111,6 +112,8 @@ class Server:
             self._process.wait()
 
     def _start(self, *, last: bool) -> bool:
+        if self._over:
+            raise ServerFailed("the model server was ended with its job")
         self.port = _free_port()
         arguments = [part.format(package=self._package, port=self.port) for part in self._serve]
         single = dict.fromkeys(_THREADS, "1")
@@ -128,7 +131,9 @@ class Server:
     def _await_healthy(self, *, last: bool) -> bool:
         deadline = time.monotonic() + self._startup
         while self.alive:
-            if self._healthy():
+            if self._over:  # closed between the start and now
+                self.close()
+            elif self._healthy():
                 return True
             if time.monotonic() > deadline:
                 self.close()

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import tempfile
+import uuid
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -45,7 +46,7 @@ def place(uri: str) -> Any:
         return _s3(os.environ.get("AWS_ENDPOINT_URL_S3", "")).CloudPath(uri)
     if "://" in uri and not uri.startswith("file://"):
         raise JobRefused(f"{uri!r} cannot be read; give a folder or s3://bucket/prefix")
-    return Path(uri.removeprefix("file://"))
+    return Path(uri.removeprefix("file://")).absolute()
 
 
 @cache
@@ -64,7 +65,7 @@ def sources(job: Job) -> tuple[Source, ...]:
     Raises:
         JobRefused: there are none, or the manifest cannot be read.
     """
-    wanted, output = job.transform_input, job.transform_output.s3_output_path.rstrip("/")
+    wanted, output = job.transform_input, str(place(job.transform_output.s3_output_path)).rstrip("/")
     found = _manifest(wanted.s3_uri) if wanted.s3_data_type == "ManifestFile" else _prefix(wanted.s3_uri)
     made = [
         Source(key, str(path), stat.st_size, f"{stat.st_size}-{stat.st_mtime}", f"{output}/{key}{SUFFIX}")
@@ -98,7 +99,7 @@ def _prefix(uri: str) -> Iterator[tuple[str, Any]]:
 def _below(root: Any, tops: Iterable[Any]) -> Iterator[tuple[str, Any]]:
     for top in tops:
         for path in top.rglob("*") if top.is_dir() else [top]:
-            if path.is_file() and not path.name.endswith(".part"):
+            if path.is_file() and not (path.name.startswith(".") and path.name.endswith(".part")):
                 yield PurePosixPath(path.relative_to(root)).as_posix(), path
 
 
@@ -155,7 +156,7 @@ def writing(uri: str, token: str) -> Iterator[IO[bytes]]:
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(f".{glob_escape(target.name)}.{token}-*.part"):
         left.unlink(missing_ok=True)
-    temporary = target.with_name(f".{target.name}.{token}-{os.getpid()}.part")
+    temporary = target.with_name(f".{target.name}.{token}-{uuid.uuid4().hex[:12]}.part")
     try:
         with temporary.open("wb") as file:
             yield file
@@ -175,6 +176,11 @@ def glob_escape(name: str) -> str:
 def exists(uri: str) -> bool:
     """Whether the object is there."""
     return bool(place(uri).is_file())
+
+
+def remove(uri: str) -> None:
+    """Remove the object if it is there."""
+    place(uri).unlink(missing_ok=True)
 
 
 def write(uri: str, content: bytes) -> None:

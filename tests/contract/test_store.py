@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from configs.hosting import Scaling
 from configs.project import Alarm, Judge
 from deploy.errors import RolloutRefused
 from deploy.judge import Case, Opinion
@@ -14,7 +15,9 @@ from deploy.plan import Plan, Step, at_once
 from deploy.port import Counters, Fleet
 from deploy.release import Release, Request
 from deploy.rollout import Phase, State, Verdict
-from deploy.store import Event, Store
+from deploy.scaling import Scale
+from deploy.store import Store
+from deploy.stored import Event
 from monitoring.alarms import AlarmState, Sample
 from monitoring.evidence import Window, weigh
 from registry.tables import open_store
@@ -35,7 +38,7 @@ def engine(request, tmp_path):
     engine = open_store(address)
     yield engine
     with engine.begin() as db:
-        for table in ("endpoints", "rollouts", "retiring_fleets", "counters", "samples", "events"):
+        for table in ("endpoints", "rollouts", "retiring_fleets", "counters", "samples", "events", "scales"):
             db.execute(sa.text(f"DELETE FROM {table}"))  # noqa: S608 (names of ours)
     engine.dispose()
 
@@ -152,6 +155,23 @@ def test_history_in_order_and_by_rollout(store):
     store.note(Event(NOW, "other", "note"))
     assert [e.kind for e in store.events(rollout="r")] == ["asked", "baking"]
     assert store.events("prod")[-1].data["weight"] == 10
+
+
+def test_the_number_of_instances_survives(store):
+    assert store.scale("prod") is None
+    for scale in (Scale(3, NOW), Scale(0, NOW + timedelta(seconds=1))):
+        with store.writing() as writer:
+            writer.scale("prod", scale)
+        assert store.scale("prod") == scale
+    with store.writing() as writer:
+        writer.forget("prod")
+    assert store.scale("prod") is None
+
+
+def test_a_scaled_release_comes_back_as_it_was_asked(store):
+    policy = Scaling(max_instances=4, backlog_per_instance=2.5, scale_in_after=timedelta(seconds=90))
+    asked = store.ask(request(release=replace(NEW, scaling=policy)), NOW)
+    assert store.rollout("r") == asked
 
 
 def test_ended_rollouts_wait_to_be_announced(store):

@@ -67,6 +67,7 @@ class Harbour:
         deadline="5m",
         policy=None,
         sticky="",
+        strategy=None,
         **serving,
     ):
         """Write a variant of the project file and return its path.
@@ -102,7 +103,7 @@ class Harbour:
                 "sticky": sticky,
                 **serving,
                 "rollout": {
-                    "strategy": [{"type": "canary", "weights": ["20%", "50%"], "bake": bake}],
+                    "strategy": strategy or [{"type": "canary", "weights": ["20%", "50%"], "bake": bake}],
                     "termination_wait": "1s",
                     "maximum_execution_timeout": deadline,
                 },

@@ -21,6 +21,7 @@ TYPES = (
     "application/jsonlines",
     "application/x-ndjson",
     "application/x-npy",
+    "application/x-npz",
     "application/vnd.apache.arrow.stream",
     "application/vnd.apache.parquet",
     "application/octet-stream",
@@ -70,6 +71,10 @@ def valid() -> list[Call]:
         Call(INVOKE, "text/csv", b'delay,hour,carrier\n1.5,7,"U""A"\n,8,x\n'),
         Call(INVOKE, "application/jsonlines", b"\n".join(json.dumps(row).encode() for row in rows)),
         Call(INVOKE, "application/x-npy", _npy(np.array([(1.5, 7, "UA"), (np.nan, 8, "x")], kind))),
+        Call(INVOKE, "application/x-npz", _npz(hour=np.array([7, 8]), carrier=np.array(["UA", "x"]))),
+        Call(
+            INVOKE, "application/json", b'{"dataframe_split": {"columns": ["hour", "z"], "data": [[7, NaN]]}}'
+        ),
         Call(INVOKE, "application/vnd.apache.arrow.stream", _arrow(table)),
         Call(INVOKE, "application/vnd.apache.arrow.stream", _arrow(coded)),
         Call(INVOKE, "application/vnd.apache.parquet", _parquet(table, data_page_version="2.0")),
@@ -116,6 +121,12 @@ def _changed(call: Call, changes: list[tuple[int, str, bytes]]) -> Call:
 def _npy(array: np.ndarray) -> bytes:
     out = io.BytesIO()
     np.save(out, array)
+    return out.getvalue()
+
+
+def _npz(**arrays: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.savez_compressed(out, **arrays)
     return out.getvalue()
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from deploy import gateway
 from deploy.envoy import ConfigFolder, EnvoyAdmin, command
 from deploy.errors import GatewayUnreachable
+from deploy.listener import AsyncPorts
 
 
 def free_port() -> int:
@@ -41,6 +42,9 @@ class Envoy:
     folder: ConfigFolder
     port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
+    internal_port: int = field(default_factory=free_port)
+    asynchronous: int = 1
+    """Where the asynchronous service listens, if there is one."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -59,6 +63,7 @@ class Envoy:
                     port=self.port,
                     folder=self.folder.path,
                     node="test",
+                    asynchronous=AsyncPorts(self.asynchronous, self.internal_port),
                 )
             )
         )

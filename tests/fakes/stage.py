@@ -38,7 +38,10 @@ class Stage:
 
     def split(self, *shares: Share, name: str = ENDPOINT, sticky: str = "") -> None:
         endpoints = self.envoy.folder.endpoints()
-        version = self.envoy.folder.write_routes(endpoints | {name: shares}, {name: sticky})
+        self.settled(self.envoy.folder.write_routes(endpoints | {name: shares}, {name: sticky}))
+
+    def settled(self, version: str) -> None:
+        """Wait until Envoy works with these routes."""
         wait_until(lambda: self.admin.applied_routes() == version)
 
     def call(self, body: bytes = order(), *, name: str = ENDPOINT, **headers: str) -> httpx.Response:

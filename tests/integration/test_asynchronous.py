@@ -225,13 +225,13 @@ def test_inputs_that_cannot_be_had_fail(service, client):
 
 
 def test_no_more_at_once_than_configured_and_a_change_counts_at_once(service, client, container):
-    service.configure(max_concurrent_invocations=2)
+    service.configure(max_concurrent_invocations_per_instance=2)
     said = [client.invoke_endpoint_async(EndpointName="late", Body=b"wait %d" % one) for one in range(9)]
     until(lambda: container.now == 2, SECONDS)
     report = service.backlog()
     assert report["ApproximateBacklogSize"] == 9
     assert report["ApproximateAgeOfOldestRequest"] > 0
-    service.configure(max_concurrent_invocations=5)
+    service.configure(max_concurrent_invocations_per_instance=5)
     until(lambda: container.now == 5, SECONDS)
     container.gate.set()
     for one in said:
@@ -301,7 +301,7 @@ def test_killed_again_and_again_every_request_ends_once(service, client, contain
     service.configure(
         success_topic=container.url + "/hook",
         error_topic=container.url + "/hook",
-        max_concurrent_invocations=8,
+        max_concurrent_invocations_per_instance=8,
     )
     chance = random.Random(4)
     said = {}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 import subprocess
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,8 @@ import httpx
 import pytest
 
 from deploy.port import Fleet, Share
-from tests.docker_engine import DockerPlace
+from serving.package import digest
+from tests.docker_engine import DockerPlace, built
 from tests.fakes.data_plane import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -88,3 +92,88 @@ def test_an_image_that_insists_on_root_says_so_and_gets_it_by_its_profile(
     serve(docker_place, rooted)
     assert csv(docker_place, "root", "4\n").text == "8.0\n"
     end(docker_place, rooted)
+
+
+NGINX = """worker_processes 1;
+daemon off;
+pid /tmp/nginx.pid;
+error_log /var/log/nginx/error.log;
+events { }
+http {
+  include /etc/nginx/mime.types;
+  default_type application/octet-stream;
+  access_log /var/log/nginx/access.log combined;
+  upstream gunicorn { server unix:/tmp/gunicorn.sock; }
+  server {
+    listen 8080 deferred;
+    client_max_body_size 5m;
+    keepalive_timeout 5;
+    proxy_read_timeout 1200s;
+    location ~ ^/(ping|invocations) {
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header Host $http_host;
+      proxy_redirect off;
+      proxy_pass http://gunicorn;
+    }
+    location / { return 404 "{}"; }
+  }
+}
+"""
+PREDICTOR = """import os, pickle, flask
+
+class ScoringService:
+    model = None
+    @classmethod
+    def get_model(cls):
+        if cls.model is None:
+            with open(os.path.join("/opt/ml", "model", "factor.pkl"), "rb") as file:
+                cls.model = pickle.load(file)
+        return cls.model
+
+app = flask.Flask(__name__)
+
+@app.route("/ping", methods=["GET"])
+def ping():
+    status = 200 if ScoringService.get_model() is not None else 404
+    return flask.Response(response="\\n", status=status, mimetype="application/json")
+
+@app.route("/invocations", methods=["POST"])
+def transformation():
+    rows = flask.request.data.decode("utf-8").split()
+    print("Invoked with {} records".format(len(rows)))
+    lines = "".join("{}\\n".format(float(row) * ScoringService.get_model()) for row in rows)
+    return flask.Response(response=lines, status=200, mimetype="text/csv")
+"""
+
+
+def test_an_image_of_the_published_layout_runs_as_root_with_its_own_package_and_is_captured(
+    docker_place: DockerPlace, docker_client: Any, byo_image: str, tmp_path: Path
+) -> None:
+    """Its package is a lone pickle, which only its own code reads; no user, no entry point, logs below /var/log."""
+    files = {"nginx.conf": NGINX, "predictor.py": PREDICTOR}
+    recipe = f"FROM {byo_image}\nENV MUST_BE_ROOT=1\nCOPY nginx.conf predictor.py /opt/program/\n"
+    sample = built(docker_client, "sample", recipe, **files)
+    config = docker_client.api.inspect_image(sample)["Config"]
+    assert not config["Entrypoint"]
+    assert not config["User"]
+    (tmp_path / "factor.pkl").write_bytes(pickle.dumps(3.0))
+    archive = tmp_path / "model.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(tmp_path / "factor.pkl", "factor.pkl")
+    wish = json.dumps({"destination": str(docker_place.home / "captures")})
+    told = (("SEAWAY_CAPTURE", wish), ("SEAWAY_ENDPOINT", "sample"), ("SEAWAY_VARIANT", "v1"))
+    box = {"image": sample, "profile": "root-compat", "environment": told}
+    fleet = replace(Fleet("sample", "v1", digest(archive), archive, 1), **box)
+    serve(docker_place, fleet)
+    assert csv(docker_place, "sample", "1\n2\n").text == "3.0\n6.0\n"
+    (container, _) = docker_place.looks(fleet)
+    asked = ["sh", "-c", "ps -eo user= 2>/dev/null; id -u; ls -l /var/log/nginx"]
+    made = docker_client.api.exec_create(container.name, asked)
+    said = docker_client.api.exec_start(made["Id"]).decode()
+    assert "0\n" in said
+    assert "access.log -> /dev/stdout" in said
+    wait_until(lambda: "POST /invocations" in docker_place.log(fleet))
+    end(docker_place, fleet)
+    captures = (docker_place.home / "captures" / "sample" / "v1").rglob("*.jsonl")
+    lines = [json.loads(line) for file in captures for line in file.read_text().splitlines()]
+    assert [line["captureData"]["endpointOutput"]["data"] for line in lines] == ["3.0\n6.0\n"]

@@ -16,7 +16,7 @@ import pytest
 from deploy.containers import Limits, home_id
 from deploy.errors import PlanRefused
 from deploy.port import Fleet, Share
-from tests.docker_engine import DockerPlace
+from tests.docker_engine import DockerPlace, built
 from tests.fakes.data_plane import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.docker]
@@ -132,8 +132,8 @@ def test_a_killed_container_costs_a_moment_of_its_share_and_comes_back(
         docker_place.engine.signal(docker_place.looks(fleet)[0].name, "SIGKILL")
         wait_until(lambda: docker_place.target.ready(fleet).crashes == 1)
         settle(docker_place, fleet)
-    # What it was answering, and what the kernel took for it until the container was gone.
-    assert len(failures(statuses)) <= 10, failures(statuses)
+    # What had been sent to it: what it was answering, and what its kernel took for it until it was gone.
+    assert len(failures(statuses)) <= 4, failures(statuses)
     assert set(statuses) <= {"200", "424"}
     readiness = docker_place.target.ready(fleet)
     assert (readiness.ready, readiness.crashes, readiness.message) == (2, 1, "")
@@ -188,7 +188,7 @@ def test_want_of_memory_is_told_as_such(docker_place: DockerPlace, endpoint: str
 def test_an_image_without_the_command_says_so(
     docker_place: DockerPlace, docker_client: Any, endpoint: str
 ) -> None:
-    empty = image(docker_client, "nothing", "FROM scratch\nLABEL seaway.test=1\nCMD ['x']\n")
+    empty = built(docker_client, "nothing", "FROM scratch\nLABEL seaway.test=1\nCMD ['x']\n")
     fleet = replace(docker_place.fleet(endpoint, "v1"), image=empty)
     docker_place.target.start(fleet)
     wait_until(lambda: docker_place.target.ready(fleet).crashes >= 2, seconds=60, step=0.1)
@@ -196,13 +196,7 @@ def test_an_image_without_the_command_says_so(
     end(docker_place, endpoint, fleet)
 
 
-def test_a_missing_image_and_an_unknown_profile_are_refused(docker_place: DockerPlace, endpoint: str) -> None:
-    from deploy.targets.docker import ImageMissing
-
-    fleet = replace(docker_place.fleet(endpoint, "v1"), image="seaway-test/nowhere:1")
-    with pytest.raises(ImageMissing, match="pull or build it"):
-        docker_place.target.start(fleet)
-    assert docker_place.target.ready(fleet).wanted == 0
+def test_an_unknown_profile_is_refused(docker_place: DockerPlace, endpoint: str) -> None:
     with pytest.raises(PlanRefused, match="root-compat"):
         docker_place.target.start(replace(docker_place.fleet(endpoint, "v1"), profile="privileged"))
 
@@ -284,20 +278,3 @@ def test_what_is_stopped_stays_stopped_however_long_it_ran(docker_place: DockerP
 
     wait_until(gone, seconds=30, step=0.01)
     assert not docker_place.looks(fleet)
-
-
-def image(client: Any, name: str, recipe: str, **files: str) -> str:
-    """Build an image from a Dockerfile and small files; returns its name."""
-    import io
-    import tarfile
-
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for path, text in {"Dockerfile": recipe, **files}.items():
-            member = tarfile.TarInfo(path)
-            member.size, member.mode = len(text.encode()), 0o755
-            tar.addfile(member, io.BytesIO(text.encode()))
-    stream.seek(0)
-    tag = f"seaway-test/{name}:1"
-    client.images.build(fileobj=stream, custom_context=True, tag=tag, rm=True)
-    return tag

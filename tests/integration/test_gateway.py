@@ -174,7 +174,7 @@ def test_a_failing_model_is_a_model_error_and_runs_once(stage: Stage, client: An
     assert error["OriginalMessage"] == body.decode()
     assert error["Message"] == (
         f'Received {kind} error ({status}) from primary with message "{body.decode()}". '
-        "See the log of variant v1."
+        "See /aws/sagemaker/Endpoints/flights in account 000000000000 for more information."
     )
     assert error["LogStreamArn"].endswith("/flights:log-stream:v1")
     assert error["ResponseMetadata"]["HTTPStatusCode"] == 424
@@ -235,7 +235,9 @@ def test_an_endless_error_body_keeps_the_status(stage: Stage) -> None:
     assert answer.headers["x-amzn-errortype"] == "ModelError"
     assert answer.headers["x-amzn-requestid"]
     assert "x-seaway-local" not in answer.headers
-    assert answer.json()["OriginalStatusCode"] == 404
+    content = answer.json()
+    assert (content["OriginalStatusCode"], content["ErrorCode"]) == (404, "CLIENT_ERROR_FROM_MODEL")
+    assert content["Message"].startswith("Received client error (404) from primary with a message too long")
 
 
 def test_a_slow_model_is_a_model_error_and_runs_once(stage: Stage, client: Any) -> None:
@@ -245,7 +247,10 @@ def test_a_slow_model_is_a_model_error_and_runs_once(stage: Stage, client: Any) 
     assert time.monotonic() - began < TIMEOUT * 2
     error = caught.value.response
     assert (error["Error"]["Code"], error["OriginalStatusCode"]) == ("ModelError", 504)
-    assert "did not answer in time" in error["Message"]
+    assert error["Message"] == (
+        'Received server error (504) from primary with message "the model did not answer in time". '
+        "See /aws/sagemaker/Endpoints/flights in account 000000000000 for more information."
+    )
     assert len(stage.first.seen) == 1
 
 
@@ -283,6 +288,25 @@ def test_too_long_a_body_is_413(stage: Stage, client: Any, size: int) -> None:
 def test_the_longest_body_passes_whole(stage: Stage, client: Any) -> None:
     client.invoke_endpoint(EndpointName=ENDPOINT, Body=b"0" * (25 * 1024 * 1024))
     assert len(stage.first.seen[0][1]) == 25 * 1024 * 1024
+
+
+def test_a_failing_stage_is_named_in_the_place_of_the_container(stage: Stage, client: Any) -> None:
+    named = {"x-seaway-stage": "clean-1"}
+    with pytest.raises(ClientError) as caught:
+        client.invoke_endpoint(EndpointName=ENDPOINT, Body=order(status=400, body=b"no", headers=named))
+    assert caught.value.response["Message"].startswith(
+        'Received client error (400) from clean-1 with message "no"'
+    )
+    long = stage.call(order(status=500, body=b"x" * 1000, times=50_000, headers=named))
+    assert long.json()["Message"].startswith(
+        "Received server error (500) from clean-1 with a message too long"
+    )
+    odd = stage.call(order(status=500, headers={"x-seaway-stage": 'a"b'}))
+    assert odd.json()["Message"].startswith("Received server error (500) from primary with")
+    infer = f"/v2/models/{ENDPOINT}/infer"
+    plain = stage.http.post(infer, content=order(status=500, headers=named))
+    answers = [stage.call(order(headers=named)), long, odd, plain]
+    assert not [one for one in answers if "x-seaway-stage" in one.headers]
 
 
 # ---- counters and health ----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from deploy.containers import LEAST, Limits, arguments
 from deploy.errors import PackageDamaged
-from deploy.image import Builder, runtime_of
+from deploy.image import Builder, runtime_of, stock_tag
 from deploy.port import Fleet
 from deploy.rootfs import ImageRefused, versions
 from seaway.cli import application
@@ -88,6 +88,51 @@ def test_a_stock_image_is_slim_and_loads_its_libraries(
     seconds, uid, missing = said.decode().strip().split(" ", 2)
     print(f"imports of {runtime}: {seconds} s")
     assert (uid, missing) == ("10001", "[]"), "every module has its byte code"
+
+
+EXTRAS = {
+    "s3": "import boto3; boto3.client('s3', region_name='eu-west-1')",
+    "arrow": "import pyarrow.parquet, pyarrow.ipc, pyarrow.compute, pyarrow.csv",
+    "encryption": "from cryptography.hazmat.primitives.ciphers.aead import AESGCM; AESGCM(bytes(32))",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("extra", "megabytes"), [("s3", 220), ("arrow", 360), ("encryption", 220)])
+def test_an_image_has_what_it_is_asked_for_beside(docker_client: Any, extra: str, megabytes: int) -> None:
+    built = Builder(docker_client).stock("onnx", [extra])
+    print(f"{built.tag}: {built.bytes / 1e6:.0f} MB in {built.seconds:.1f} s")
+    assert built.bytes <= megabytes * 1_000_000
+    assert built.tag == stock_tag("onnx", [extra])
+    program = f"{EXTRAS[extra]}\nimport serving.serve; print('fine')"
+    said = docker_client.containers.run(
+        built.tag, ["python3", "-c", program], remove=True, read_only=True, network_mode="none"
+    )
+    assert said.decode() == "fine\n"
+
+
+def test_extras_that_a_runtime_has_change_nothing_and_unknown_ones_are_refused() -> None:
+    assert stock_tag("full", ["encryption"]) == stock_tag("full")
+    assert stock_tag("onnx", ["s3", "arrow"]) == stock_tag("onnx", ["arrow", "s3"])
+    with pytest.raises(ImageRefused, match="arrow, encryption, s3"):
+        stock_tag("onnx", ["gold"])
+
+
+@pytest.mark.slow
+def test_with_arrow_an_image_answers_parquet(docker_client: Any, package: tuple[Path, str]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    built = Builder(docker_client).package(package[0], tag="seaway-test/parquet:1", extras=["arrow"])
+    rows = pa.BufferOutputStream()
+    pyarrow.parquet.write_table(pa.table({"x": [1.0, 4.0]}), rows)
+    with running(docker_client, built.tag, package[0].parent, package[1]) as container:
+        assert answer(container) == {"predictions": [{"score": 6.0}]}
+        port = container.attrs["NetworkSettings"]["Ports"]["8080/tcp"][0]["HostPort"]
+        headers = {"content-type": "application/x-parquet", "accept": "application/json"}
+        url = f"http://127.0.0.1:{port}/invocations"
+        given = httpx.post(url, content=rows.getvalue().to_pybytes(), headers=headers).raise_for_status()
+        assert given.json() == {"predictions": [{"score": 2.0}, {"score": 8.0}]}
 
 
 def test_an_image_serves_its_own_package(docker_client: Any, package: tuple[Path, str]) -> None:

@@ -33,6 +33,14 @@ def test_the_management_calls(root: Path) -> None:
             assert client.delete("/models/m1").status_code == 200
             assert client.post("/models/m1/invoke", json=ROWS).status_code == 404
             assert client.get("/model").status_code == 404
+            odd = {"modelName": "a/100%25?", "modelUrl": f"{root}/unpacked"}
+            asked = {"model_name": odd["modelName"], "url": odd["modelUrl"]}
+            assert client.post("/models", json=asked).json() == odd
+            for path in ("/models/a%2F100%2525%3F", "/models/a/100%2525%3F"):
+                assert client.get(path).json() == odd
+                assert labels(client.post(f"{path}/invoke", json=ROWS)) == [1, 0]
+            assert client.delete("/models/a%2F100%2525%3F").status_code == 200
+            assert client.get("/models/a%2F100%2525%3F").status_code == 404
             assert client.put("/models").status_code == 405
 
 

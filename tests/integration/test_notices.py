@@ -16,7 +16,7 @@ from configs.settings import Settings
 from deploy.plan import at_once
 from deploy.release import Release, Request
 from deploy.rollout import Phase, State
-from deploy.store import Rollout
+from deploy.stored import Rollout
 from flows.approvals import Approvals
 from flows.notices import notify, problems
 from flows.wiring import Wiring

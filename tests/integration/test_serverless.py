@@ -47,6 +47,8 @@ def transform_fn(model, body, content_type, accept):
         bytearray(1 << 40)
     elif act == "long":
         return "x" * int(value), "text/plain"
+    elif act == "place":
+        return f"{len(os.sched_getaffinity(0))} {os.nice(0)} {os.environ['OMP_NUM_THREADS']}", "text/plain"
     elif act == "fork":
         Path(value).write_text(str(os.fork() or time.sleep(1000)))
         time.sleep(1000)
@@ -296,6 +298,63 @@ def test_sigterm_answers_what_was_begun_then_ends_all(
         assert [one.result().status_code for one in held] == [200, 200]
         assert endpoint.process.wait(30) == 0
         assert not any(alive(pid) for pid in servers)
+
+
+def test_processors_follow_the_memory(script: Path) -> None:
+    there, nice = len(os.sched_getaffinity(0)), os.nice(0)
+    for memory, wanted in ((1024, f"1 {nice + 2} 1"), (6144, f"{min(4, there)} {nice} 3")):
+        with serverless(script, memory_size_in_mb=memory, max_concurrency=1) as endpoint:
+            assert endpoint.ask("place").text == wanted
+
+
+def test_limits_change_without_a_cold_start(
+    script: Path, tmp_path: Path, threads: ThreadPoolExecutor
+) -> None:
+    names = {"SEAWAY_ENDPOINT": "late", "SEAWAY_VARIANT": "v1"}
+    gate, file, mark = tmp_path / "gate", tmp_path / "late.v1.json", '{endpoint="late",variant="v1"}'
+
+    def change(most: int, kept: int) -> None:
+        new = tmp_path / "new"
+        new.write_text(json.dumps({"max_concurrency": most, "provisioned_concurrency": kept}))
+        new.replace(file)
+        until(lambda: endpoint.metrics()[f"MaxConcurrency{mark}"] == most)
+
+    with serverless(script, environ=names, max_concurrency=1, changes=str(tmp_path)) as endpoint:
+        held = [threads.submit(endpoint.ask, f"wait {gate}")]
+        [first] = begun(gate, 1)
+        assert endpoint.ask().status_code == 429
+        change(3, 2)
+        until(lambda: endpoint.metrics()[f"Starts_total{mark}"] == 2)
+        held += [threads.submit(endpoint.ask, f"wait {gate}")]
+        begun(gate, 2)
+        assert endpoint.metrics()[f"ColdStarts_total{mark}"] == 0
+        change(1, 1)
+        assert endpoint.ask().status_code == 429
+        gate.touch()
+        assert [one.result().status_code for one in held] == [200, 200]
+        until(lambda: endpoint.metrics()[f"ModelServers{mark}"] == 1)
+        assert first in {int(one.result().text) for one in held}
+        assert endpoint.metrics()[f"ColdStarts_total{mark}"] == 1  # the one that nobody had provisioned
+
+
+def test_a_folder_of_many_models_or_stages_is_refused(tmp_path: Path) -> None:
+    for name in ("pipeline.json", "models.json"):
+        folder = tmp_path / name.partition(".")[0]
+        folder.mkdir()
+        (folder / name).write_text("{}")
+        ended = subprocess.run(
+            [sys.executable, "-m", "serving", "--package", str(folder), "--port", "1"],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "SEAWAY_SERVERLESS": json.dumps({"memory_size_in_mb": 1024, "max_concurrency": 1}),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 1
+        assert "serves one model" in ended.stderr
 
 
 def test_load_beyond_the_limit_gets_an_answer_each(script: Path) -> None:

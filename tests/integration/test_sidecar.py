@@ -23,7 +23,7 @@ from botocore.config import Config
 from botocore.exceptions import EventStreamError
 
 from serving import eventstream
-from serving.capture import body, read_captures
+from serving.capture import body, read_captures, read_outcomes
 from serving.contract import RESPONSE_STREAM as STREAM
 from tests.processes import until
 
@@ -335,6 +335,28 @@ def test_a_stream_that_never_begins_is_an_ordinary_answer(start, runtime) -> Non
         with pytest.raises(client.exceptions.ClientError) as raised:
             stream(client, behaviour)
         assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
+
+
+def test_every_end_of_a_request_is_noted(start, container: Container, tmp_path: Path) -> None:
+    told = {"SEAWAY_ENDPOINT": "late", "SEAWAY_VARIANT": "blue", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "1"}
+    settings = json.dumps({"destination": str(tmp_path / "captures")})
+    sidecar = start("--timeout", "2", SEAWAY_CAPTURE=settings, **told)
+    ends = {"fine": 200, "wrong": 400, "silent": 502, "slow": 504, "broken": 504, "short": 502}
+    with httpx.Client(base_url=sidecar.url, timeout=SECONDS) as client:
+        for sent in ends:
+            with contextlib.suppress(httpx.RemoteProtocolError, httpx.ReadError):
+                content = b"1,2" if sent == "fine" else sent.encode()
+                client.post("/invocations", content=content, headers={"x-amzn-requestid": sent})
+        long = {"x-amzn-requestid": "long"}
+        assert client.post("/invocations", content=bytes(2_000_000), headers=long).status_code == 413
+    container.gate.set()
+    assert sidecar.end() == 0
+    always = (datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    found = {one.event_id: one.outcome for one in read_outcomes(tmp_path / "captures-outcomes", *always)}
+    assert {name: outcome.status for name, outcome in found.items()} == ends | {"long": 413}
+    assert found["long"].microseconds is None
+    assert 1_900_000 < found["slow"].microseconds < 30_000_000
+    assert len(list(read_captures(tmp_path / "captures", *always))) == 1
 
 
 def test_capture_and_an_orderly_end(start, container: Container, runtime, tmp_path: Path) -> None:

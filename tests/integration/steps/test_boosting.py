@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from serving.predictor import load
 from steps.boosting import limit_threads, used
 from steps.compile import compile_model
 from steps.pack import PackResult, pack
+from tests.processes import printed
 
 COLUMNS = ("a", "b", "c", "d")
 FEW = {"n_estimators": 12, "n_jobs": 1, "random_state": 7}
@@ -155,17 +153,8 @@ def test_what_has_no_faithful_translation_falls_back(tmp_path: Path, estimator: 
 
 
 def test_separate_processes_build_the_same_bytes(tmp_path: Path) -> None:
-    digests = {
-        subprocess.run(
-            [sys.executable, "-c", BUILD, str(tmp_path / seed), str(Path(__file__).parent)],
-            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(digests) == 1
+    first, second = (printed(BUILD, tmp_path / seed, Path(__file__).parent, seed=seed) for seed in "12")
+    assert first == second
 
 
 def test_threads_are_limited_where_nobody_chose_them() -> None:

@@ -9,7 +9,7 @@ import pytest
 from flows import comparing
 from monitoring.paired import Answer, Pair, compare
 from monitoring.payloads import Prediction
-from steps import comparison_page
+from steps import comparison_page, comparison_tables
 
 pytestmark = pytest.mark.integration
 HEADING = comparing.Heading("replay", "arrivals", "m version 1", "m version <2>", "then", "now")
@@ -56,7 +56,7 @@ def test_a_page_for_every_case(name):
     assert json.loads(comparing.written(report))["kind"] == "replay"
     assert comparing.sentence(report)
     assert all(
-        len({tuple(row) for row in rows}) == 1 for _, rows in comparison_page.sections(report["comparison"])
+        len({tuple(row) for row in rows}) == 1 for _, rows in comparison_tables.sections(report["comparison"])
     )
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
@@ -108,6 +109,18 @@ def test_equal_pipelines_give_equal_bytes() -> None:
         to_onnx(one_hot(LogisticRegression()).fit(frame, target(frame, "binary")), kinds(frame)) for _ in "ab"
     )
     assert first == second
+
+
+def test_all_numbers_are_one_input() -> None:
+    frame = rows().rename(columns={"b": "numbers"})
+    joined = ColumnTransformer([("n", "passthrough", ["a", "numbers"]), ("c", OrdinalEncoder(), TEXT)])
+    apart = ColumnTransformer([("b", StandardScaler(), ["numbers"]), ("a", SimpleImputer(), ["a"])])
+    for columns, splits in ((joined, 0), (apart, 1)):
+        model = make_pipeline(columns, HistGradientBoostingRegressor(**HGB)).fit(frame, rows().b)
+        graph = onnx.load_from_string(to_onnx(model, kinds(frame))).graph
+        assert [item.name for item in graph.input] == ["numbers_", "c", "d"]
+        assert [dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim] == [0, 2]
+        assert sum(node.op_type == "Split" for node in graph.node) == splits
 
 
 def test_a_difference_falls_back_with_its_reason() -> None:

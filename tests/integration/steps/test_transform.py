@@ -34,7 +34,7 @@ from steps.transform.journal import Progress, progress_in
 from steps.transform.port import Model, Work
 from steps.transform.processes import Processes
 from steps.transform.run import Outcome, transform
-from tests.processes import alive, until
+from tests.processes import alive, descendants, until
 
 pytestmark = pytest.mark.integration
 NOW = datetime(2026, 11, 23, 4, tzinfo=UTC)
@@ -163,6 +163,14 @@ def test_frames_and_whole_objects(scene: Scene) -> None:
     assert scene.seen[-1]["kind"] == ""
 
 
+@pytest.mark.parametrize("limit", [1, 0])
+def test_an_empty_object_has_an_empty_result(scene: Scene, limit: int) -> None:
+    scene.put(a=b"", b=b"x\n")
+    ended = scene.run(scene.job(max_payload_in_mb=limit))
+    assert (ended.status, scene.out) == ("Completed", {"a.out": b"", "b.out": b"1\n"})
+    assert len(scene.seen) == 1
+
+
 def test_a_failing_object_leaves_nothing_and_the_others_go_on(scene: Scene) -> None:
     scene.put(
         a=b"good\n",
@@ -220,10 +228,11 @@ def test_capture_manifests_and_ids(scene: Scene) -> None:
 
 
 RUN = """
-import sys
+import signal, sys
 from steps.transform import wire
 from steps.transform.processes import Processes
 from steps.transform.run import transform
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 work = wire.work_from_json(sys.stdin.readline())
 transform(work.job, work.model, Processes(2), work.folder, work.at)
 """
@@ -232,11 +241,7 @@ transform(work.job, work.model, Processes(2), work.folder, work.at)
 def test_a_killed_job_is_resumed_and_leaves_no_process(scene: Scene) -> None:
     scene.put(a=b"one\n" * 9, b=b"two\n" * 3, c=b"wait\n", d=b"wait\n")
     job, book = scene.job(), scene.folder / "job" / "journal.jsonl"
-    line = wire.work_to_json(Work(job, scene.model, "", NOW, scene.folder / "job"))
-    process = subprocess.Popen([sys.executable, "-c", RUN], stdin=subprocess.PIPE, cwd=ROOT, text=True)
-    assert process.stdin
-    process.stdin.write(f"{line}\n")
-    process.stdin.flush()
+    process = started(scene, job)
     until(lambda: book.exists() and len(book.read_bytes().splitlines()) == 2)
     until(lambda: sum(one["begins"] == "wait" for one in scene.seen) == 2)
     family = descendants(process.pid)
@@ -257,10 +262,25 @@ def test_a_killed_job_is_resumed_and_leaves_no_process(scene: Scene) -> None:
     assert sum(one["begins"].startswith("two") for one in scene.seen) == 1
 
 
-def descendants(pid: int) -> list[int]:
-    children = [
-        int(one)
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        for one in (task / "children").read_text().split()
-    ]
-    return [pid for child in children for pid in (child, *descendants(child))]
+def test_a_job_that_is_told_to_end_is_stopped(scene: Scene) -> None:
+    scene.put(a=b"wait\n", b=b"one\n")
+    process = started(scene, scene.job())
+    until(lambda: (found := progress_in(scene.folder / "job")) and found.finished == 1)
+    until(lambda: any(one["begins"] == "wait" for one in scene.seen))
+    family = descendants(process.pid)
+    process.terminate()
+    process.communicate()
+    assert process.returncode == 143
+    assert not any(alive(pid) for pid in family)
+    ended = progress_in(scene.folder / "job")
+    assert (ended and ended.status, set(scene.out) & {"a.out", "b.out"}) == ("Stopped", {"b.out"})
+
+
+def started(scene: Scene, job: Job) -> subprocess.Popen[str]:
+    """The job in a process of its own, with two workers."""
+    line = wire.work_to_json(Work(job, scene.model, "", NOW, scene.folder / "job"))
+    process = subprocess.Popen([sys.executable, "-c", RUN], stdin=subprocess.PIPE, cwd=ROOT, text=True)
+    assert process.stdin
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+    return process

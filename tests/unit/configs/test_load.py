@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.load import ProjectError, dump, load, parse, schema
+from configs.load import ProjectError, dump, load, load_hosting, parse, restore, schema
+from configs.project import Hosting, Project
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples" / "flights").glob("project*.yaml"))
 SMALL = """\
@@ -156,3 +157,43 @@ def test_the_schema_describes_every_key() -> None:
     assert set(found["required"]) == {"name", "model", "data", "process", "train", "staging", "production"}
     assert "validate" in found["properties"]
     assert found["$defs"]["Canary"]["additionalProperties"] is False
+
+
+HOSTING = "name: small\nmodel: small\n" + SMALL[SMALL.index("staging:") :]
+
+
+def test_hosting_needs_nothing_that_makes_a_model(tmp_path: Path) -> None:
+    file = tmp_path / "project.yaml"
+    file.write_text(HOSTING)
+    found = load_hosting(tmp_path).project
+    assert type(found) is Hosting
+    assert restore(json.dumps(dump(found))) == found
+    with pytest.raises(ProjectError, match="data: is required but missing"):
+        load(file)
+    file.write_text(SMALL)
+    whole = load_hosting(file).project
+    assert type(whole) is Project
+    assert restore(json.dumps(dump(whole))) == whole
+    assert whole == load(file).project
+
+
+def test_hosting_is_checked_like_a_whole_project(tmp_path: Path) -> None:
+    file = tmp_path / "project.yaml"
+    for text, said in (
+        (HOSTING + "gates: []\n", r":9:1: gates: is not a known key"),
+        (HOSTING + "train: {}\n", "data: is required but missing"),
+        (HOSTING.replace("endpoint: small\n", "endpoint: small-staging\n"), "different endpoint names"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ProjectError, match=said):
+            load_hosting(file)
+
+
+def test_variables_that_the_platform_sets_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "project.yaml"
+    file.write_text(HOSTING + 'environment: {SEAWAY_MAX_HOP_PAYLOAD_IN_MB: "20", THRESHOLD: "0.4"}\n')
+    assert load_hosting(file).project.environment["THRESHOLD"] == "0.4"
+    for name in ("SEAWAY_CAPTURE", "SAGEMAKER_BIND_TO_PORT", "no-name"):
+        file.write_text(HOSTING + f"environment: {{{name}: x}}\n")
+        with pytest.raises(ProjectError, match=f"environment: '?{name}"):
+            load_hosting(file)

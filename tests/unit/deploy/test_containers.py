@@ -59,8 +59,9 @@ def test_a_fleet_says_what_it_needs_and_threads_follow_its_processors() -> None:
 
 def test_captures_get_a_folder_outside() -> None:
     captured = replace(FLEET, environment=(("SEAWAY_CAPTURE", json.dumps({"destination": "/c"})),))
-    assert asked(captured)["volumes"]["/c"] == {"bind": "/c", "mode": "rw"}
-    away = replace(FLEET, environment=(("SEAWAY_CAPTURE", json.dumps({"destination": "s3://b"})),))
+    for folder in ("/c", "/c-outcomes"):
+        assert asked(captured)["volumes"][folder] == {"bind": folder, "mode": "rw"}
+    away = replace(FLEET, environment=(("SEAWAY_CAPTURE", json.dumps({"destination": "s3://buckets"})),))
     assert set(asked(away)["volumes"]) == {"/p"}
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from deploy.counting import increase
+from deploy.counting import UNMET, increase, without_unmet
 from deploy.port import Counters
 from monitoring.alarms import Sample
 
@@ -34,3 +34,10 @@ def test_gateways_add_up_and_zeros_stay() -> None:
 def test_a_total_that_fell_counts_from_zero() -> None:
     sample = since(Counters(requests=10, refused=8), Counters(requests=3, errors_5xx=1, refused=1))
     assert (sample.requests, sample.errors_5xx, sample.other["refused"]) == (2, 0, 1)
+
+
+def test_what_met_no_instance_is_no_answer() -> None:
+    sample = since(Counters(), Counters(requests=9, errors_4xx=1, errors_5xx=5, other={UNMET: 4}))
+    found = without_unmet(sample)
+    assert (found.requests, found.errors_4xx, found.errors_5xx) == (5, 1, 1)
+    assert without_unmet(Sample(NOW)) == Sample(NOW)

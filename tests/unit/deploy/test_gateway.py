@@ -53,9 +53,17 @@ def routes(*, sticky: str = "", **endpoints: tuple[Share, ...]) -> dict[str, Any
     return gateway.routes({name: gateway.arrange(None, split, sticky) for name, split in endpoints.items()})
 
 
-@given(st.dictionaries(names, splits(), max_size=4), st.sampled_from(["", "header:x-user", "cookie:Session"]))
-def test_routes_remember_what_they_were_made_of(split_of: dict[str, tuple[Share, ...]], sticky: str) -> None:
-    endpoints = {name: gateway.arrange(None, split, sticky) for name, split in split_of.items()}
+@given(
+    st.dictionaries(names, splits(), max_size=4),
+    st.sampled_from(["", "header:x-user", "cookie:Session"]),
+    st.booleans(),
+)
+def test_routes_remember_what_they_were_made_of(
+    split_of: dict[str, tuple[Share, ...]], sticky: str, many: bool
+) -> None:
+    endpoints = {
+        name: gateway.arrange(None, split, sticky, many_models=many) for name, split in split_of.items()
+    }
     rds = gateway.routes(endpoints)
     assert gateway.remembered_routes(json.loads(json.dumps(rds))) == endpoints
     assert gateway.routes(dict(reversed(endpoints.items()))) == rds
@@ -113,9 +121,21 @@ def test_sticky_clients_stay_when_the_weights_change() -> None:
     assert gateway.arrange(second, ()) == gateway.Layout(())
 
 
+def test_an_asynchronous_endpoint_is_asked_by_the_service_alone() -> None:
+    layout = gateway.arrange(None, (Share("e.v1.a", "v1", 100),), "header:x-user", asynchronous=True)
+    rds = gateway.routes({"e": layout})
+    assert gateway.remembered_routes(json.loads(json.dumps(rds))) == {"e": layout}
+    asked = [r["match"] for r in table(rds) if "weighted_clusters" in r.get("route", {})]
+    marked = [m for m in asked if m["headers"][0]["name"] == "x-seaway-asynchronous"]
+    assert {m["path"] for m in marked} == {"/async/endpoints/e/invocations"}
+    others = [m for m in asked if m not in marked]
+    assert {m["headers"][0]["string_match"]["exact"] for m in others} == {"GET"}
+
+
 def test_two_fleets_of_one_variant_share_its_targeted_requests() -> None:
     split = (Share("e.v1.a", "v1", 100), Share("e.v1.b", "v1", 0))
-    targeted = table(routes(e=split))[0]["route"]["weighted_clusters"]["clusters"]
+    first = next(r for r in table(routes(e=split)) if "route" in r)
+    targeted = first["route"]["weighted_clusters"]["clusters"]
     assert [(c["name"], c["weight"]) for c in targeted] == [("e.v1.a", 100)]
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from configs.load import load
 from configs.project import Project, Rollout
 from deploy.errors import PlanRefused
-from deploy.plan import Step, check_serving, plan, steps
+from deploy.plan import Step, check_serving, check_update, plan, steps
 from deploy.port import Capabilities
 
 ALL = Capabilities(mirror=True, rolling=True)
@@ -122,7 +122,6 @@ def test_steps_without_final_bake():
     [
         ("docker", {"production": {"serverless": SERVERLESS}}, "serverless model servers are processes"),
         ("local", {"container": {"image": "shop/late:1"}}, "need target: docker"),
-        ("local", {"production": {"serverless": SERVERLESS, "rollout": ROLLING}}, "batch by batch"),
     ],
 )
 def test_ways_to_serve_that_a_target_lacks_are_refused(target, changes, words):
@@ -134,3 +133,64 @@ def test_ways_to_serve_that_a_target_lacks_are_refused(target, changes, words):
     with pytest.raises(PlanRefused, match=words):
         check_serving(project, target)
     check_serving(flights, target)
+
+
+def serverless(kind="", container=None, rollout=None, **production):
+    """What is said of the flights example as a serverless endpoint; empty when nothing is."""
+    document = load(FLIGHTS).project.model_dump(mode="json", by_alias=True)
+    document["production"] |= {"serverless": SERVERLESS, **production}
+    document["production"]["rollout"] = {"strategy": [{"type": "all_at_once"}]} | (rollout or {})
+    document["container"] |= container or {}
+    try:
+        check_serving(Project.model_validate_json(json.dumps(document)), "local", kind)
+    except PlanRefused as refused:
+        return str(refused).removeprefix("the endpoint cannot be served like this: ")
+    return ""
+
+
+def test_a_serverless_endpoint_that_switches_at_once_is_served():
+    assert serverless() == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"container": {"image": "shop/late:1"}}, "no image of another registry"),
+        ({"container": {"cpus": 2}}, "follow serverless.memory_size_in_mb"),
+        ({"kind": "multi-model"}, "serves one model, not many"),
+        ({"kind": "pipeline"}, "serves no inference pipeline"),
+        ({"capture": {}}, "captures no data, so nothing can watch it"),
+        ({"rollout": {"strategy": [{"type": "shadow", "bake": "1m"}]}}, "no shadow test"),
+        ({"rollout": {"strategy": [{"type": "canary", "weights": ["9%"], "bake": "1m"}]}}, "no canary"),
+        ({"rollout": {"strategy": [{"type": "linear", "step": "20%", "bake": "1m"}]}}, "no linear steps"),
+        ({"rollout": ROLLING}, "batch by batch"),
+        ({"rollout": {"probation": {"duration": "1h"}}}, "no probation"),
+    ],
+)
+def test_what_serverless_excludes_is_refused_in_one_sentence(asked, words):
+    said = [one for one in serverless(**asked).split("; ") if "need target: docker" not in one]
+    assert words in said[0]
+    assert len(said) == 2, "what is wrong; what to do"
+
+
+@pytest.mark.parametrize("entry", ["gpus", "vpc_config", "network_isolation", "accelerator_type"])
+@pytest.mark.parametrize("place", ["container", "production", "serverless"])
+def test_what_no_endpoint_has_is_no_entry_of_the_project_file(place, entry):
+    document = load(FLIGHTS).project.model_dump(mode="json", by_alias=True)
+    document["production"]["serverless"] = dict(SERVERLESS)
+    sections = {"container": document["container"], "production": document["production"]}
+    sections["serverless"] = document["production"]["serverless"]
+    sections[place][entry] = 1
+    with pytest.raises(ValidationError, match=entry):
+        Project.model_validate_json(json.dumps(document))
+
+
+def test_instances_never_become_serverless_but_the_other_way_is_open():
+    flights = load(FLIGHTS).project
+    document = flights.model_dump(mode="json", by_alias=True)
+    document["production"]["serverless"] = SERVERLESS
+    wanted = Project.model_validate_json(json.dumps(document))
+    with pytest.raises(PlanRefused, match="cannot become serverless"):
+        check_update(wanted, serverless=False)
+    check_update(wanted, serverless=True)
+    check_update(flights, serverless=True)

@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.errors import RolloutRefused
+from deploy.port import SERVERLESS
 from deploy.release import Release
 from deploy.variants import (
     Arrangement,
     Variant,
+    check_beside,
     expired,
     split,
     with_variant,
@@ -79,3 +81,11 @@ def test_a_shadow_ends_with_its_time_and_a_variant_when_it_became_stable() -> No
     lasts = replace(ends, release=Release("ships", "3", "3" * 64), until=NOW + timedelta(seconds=1))
     assert expired(Arrangement(1, (ends, lasts)), "v1", NOW) == (ends,)
     assert expired(Arrangement(1, (lasts,)), "v3", NOW) == (lasts,)
+
+
+def test_a_serverless_endpoint_has_one_variant() -> None:
+    usual, demand = Release("m", "1", "a" * 64), Release("m", "2", "b" * 64, 1, ((SERVERLESS, "{}"),))
+    check_beside(usual, replace(usual, version="2"))
+    for stable, beside in ((usual, demand), (demand, usual)):
+        with pytest.raises(RolloutRefused, match="version 2 is serverless"):
+            check_beside(stable, beside)

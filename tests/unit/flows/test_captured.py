@@ -10,7 +10,8 @@ import pytest
 
 from deploy.errors import RolloutRefused
 from deploy.release import Release
-from flows.replaying import captured
+from flows.replaying import Kept, captured
+from serving.capture import place
 
 KEY = bytes(range(32))
 
@@ -28,13 +29,16 @@ class Wiring:
 
 
 def test_captures_are_where_the_release_was_told(monkeypatch):
-    assert captured(Wiring(None), "ships") == (Path("/home-of-seaway/captures/ships"), None)
-    assert captured(Wiring({"destination": "/disk"}), "ships") == (Path("/disk/ships"), None)
+    assert captured(Wiring(None), "ships") == kept("/home-of-seaway/captures")
+    assert captured(Wiring({"destination": "/disk"}), "ships") == kept("/disk")
+    assert captured(Wiring({"destination": "s3://store/some"}), "ships") == kept("s3://store/some")
     monkeypatch.setenv("CAPTURES", base64.b64encode(KEY).decode())
-    told = {"destination": "/disk", "key_variable": "CAPTURES"}
-    assert captured(Wiring(told), "ships") == (Path("/disk/ships"), KEY)
+    told = {"destination": "s3://store/some", "key_variable": "CAPTURES"}
+    assert captured(Wiring(told), "ships") == kept("s3://store/some", KEY)
     monkeypatch.delenv("CAPTURES")
     with pytest.raises(RolloutRefused, match="set CAPTURES"):
         captured(Wiring(told), "ships")
-    with pytest.raises(RolloutRefused, match="are in s3://captures"):
-        captured(Wiring({"destination": "s3://captures"}), "ships")
+
+
+def kept(destination: str, key: bytes | None = None) -> Kept:
+    return Kept(place(f"{destination}/ships"), place(f"{destination}-outcomes/ships"), key)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
+
+import pytest
 
 from configs.load import load
 from configs.project import Project
-from flows.releasing import instance_environment, instances
+from deploy.backlogs import ServiceBacklogs
+from flows.releasing import instance_environment, instances, kind, offer_asynchronous
 from serving import capture, explain
+from serving.asynchronous.configuration import Configurations
 from serving.serverless import config
 
 FLIGHTS = Path(__file__).parents[3] / "examples" / "flights" / "project.yaml"
@@ -39,3 +44,71 @@ def test_every_option_is_read_by_the_server_it_is_meant_for():
     assert (scaled.max_concurrency, scaled.idle_seconds, scaled.max_request_mb) == (3, 90, 100)
     assert told["SAGEMAKER_MAX_PAYLOAD_IN_MB"] == "100"
     assert instances(asked) == 1
+    assert told["SEAWAY_ASYNCHRONOUS"] == "1"
+    assert scaled.changes == "/home/serverless"
+
+
+@pytest.mark.parametrize(
+    ("more", "at_once"),
+    [({"instance_count": 3}, 12), ({"serverless": {"memory_size_in_mb": 1024, "max_concurrency": 2}}, 2)],
+)
+def test_the_asynchronous_service_reads_what_it_is_offered(tmp_path, more, at_once):
+    asked = production(asynchronous={"output_path": "s3://local/out"}, **more)
+    offer_asynchronous(asked, tmp_path, "approval-1")
+    found = Configurations(tmp_path / "async").find(asked.endpoint)
+    assert found is not None
+    assert (found.concurrency, found.revision) == (at_once, "approval-1")
+    offer_asynchronous(asked, tmp_path, "approval-2")
+    again = Configurations(tmp_path / "async").find(asked.endpoint)
+    assert again is not None
+    assert again.digest != found.digest, "an update is announced"
+    offer_asynchronous(production(), tmp_path, "approval-3")
+    assert Configurations(tmp_path / "async").find(asked.endpoint) is None
+
+
+def test_an_update_keeps_the_number_of_instances_that_scaling_found(tmp_path):
+    scaling = {"max_instances": 4, "scale_in_after": "30s"}
+    asked = production(asynchronous={"output_path": "s3://local/out", "scaling": scaling})
+    offer_asynchronous(asked, tmp_path, "approval-1")
+    settings = Configurations(tmp_path / "async")
+    first = settings.find(asked.endpoint)
+    assert first is not None
+    assert first.instance_count == asked.instance_count
+    backlogs = ServiceBacklogs("http://127.0.0.1:9", tmp_path / "async")
+    for count in (0, 0, 3):
+        backlogs.tell(asked.endpoint, count)
+        found = settings.find(asked.endpoint)
+        assert found is not None
+        assert (found.instance_count, found.revision) == (count, "approval-1")
+        assert found.digest == first.digest, "scaling is not announced"
+    offer_asynchronous(asked, tmp_path, "approval-2")
+    found = settings.find(asked.endpoint)
+    assert found is not None
+    assert (found.instance_count, found.revision) == (3, "approval-2")
+    backlogs.tell("nobody", 3)
+    assert settings.names() == [asked.endpoint]
+    assert backlogs.look(asked.endpoint) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"instance_count": 5}, "set it to 1 to 4"),
+        ({"serverless": {"memory_size_in_mb": 1024, "max_concurrency": 2}}, "remove asynchronous.scaling"),
+    ],
+)
+def test_scaling_that_cannot_be_is_refused(more, said):
+    asked = {"output_path": "s3://local/out", "scaling": {"max_instances": 4}}
+    with pytest.raises(ValueError, match=said):
+        production(asynchronous=asked, **more)
+
+
+@pytest.mark.parametrize(
+    ("file", "found"), [("seaway.json", ""), ("pipeline.json", "pipeline"), ("models.json", "multi-model")]
+)
+def test_a_package_says_what_it_holds(tmp_path, file, found):
+    (tmp_path / file).write_text("{}")
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / file, f"./{file}")
+        tar.add(tmp_path / file, f"first/{'pipeline.json'}")
+    assert kind(tmp_path / "model.tar.gz") == found

@@ -156,7 +156,15 @@ def test_only_success_is_captured() -> None:
         )
 
     wire = asyncio.run(talk())
-    (exchange,) = recorder.exchanges
+    failed, exchange = recorder.exchanges
+    assert (failed.missing, failed.outcome.status, failed.body, failed.answer_body) == (
+        "failed",
+        400,
+        b"",
+        b"",
+    )
+    assert (exchange.missing, exchange.outcome.status) == (None, 200)
+    assert 0 < exchange.outcome.microseconds < 10_000_000
     assert (exchange.event_id, exchange.inference_id, exchange.custom_attributes) == ("e", "i", "c")
     assert (exchange.content_type, exchange.body) == ("application/json", BODY)
     assert (exchange.answer_content_type, exchange.answer_body) == ("application/json", wire.parts[0])
@@ -213,7 +221,8 @@ def test_a_stream_that_fails_later_is_not_captured(caplog: pytest.LogCaptureFixt
     made = Streaming(lambda _: Answer(200, stream=Parts()))
     wire = asyncio.run(ask(Application(made, LIMITS, recorder)))  # type: ignore[arg-type]
     assert wire.parts == [b"a"]
-    assert not recorder.exchanges
+    (broken,) = recorder.exchanges
+    assert (broken.missing, broken.outcome.status) == ("failed", 500)
     assert closed.wait(5)
     assert "middle of a stream" in caplog.text
 

@@ -28,6 +28,8 @@ def npy(value: np.ndarray, *, allow_pickle: bool = False) -> bytes:
         (b"1,2\n3,\n", "text/csv", [[1, 2], [3, np.nan]]),
         (b"5.1,3.5", "Text/CSV; charset=utf-8", [[5.1, 3.5]]),
         (b"7", "text/csv", [[7]]),
+        (b"[[1, NaN]]", "application/json", [[1, np.nan]]),
+        (b"\xef\xbb\xbf[[1]]", "application/json", [[1]]),
     ],
 )
 def test_text_becomes_rows_of_float32(body: bytes, kind: str, expected: list[list[float]]) -> None:
@@ -42,6 +44,8 @@ def test_text_becomes_rows_of_float32(body: bytes, kind: str, expected: list[lis
         (b"{", "application/json"),
         (b"[[1], [1, 2]]", "application/json"),
         (b'[{"a": 1}]', "application/json"),
+        (b"[[1], [Infinity]]", "application/json"),
+        (b"[1e300]", "application/json"),
         (b"a,b\n1,2", "text/csv"),
         (b"1,2\n1", "text/csv"),
         (b"", "text/csv"),
@@ -81,6 +85,21 @@ def test_npy_header_cannot_ask_for_memory() -> None:
 def test_npy_round_trip(value: np.ndarray) -> None:
     for order in (value, np.asfortranarray(value)):
         np.testing.assert_array_equal(arrays.decode(arrays.encode(order, arrays.NPY), arrays.NPY), value)
+
+
+def test_npz_holds_one_array() -> None:
+    one, two = io.BytesIO(), io.BytesIO()
+    np.savez(one, np.arange(4).reshape(2, 2))
+    np.savez(two, a=np.zeros(1), b=np.zeros(1))
+    np.testing.assert_array_equal(arrays.decode(one.getvalue(), arrays.NPZ), [[0, 1], [2, 3]])
+    with pytest.raises(BadBody, match="2 arrays"):
+        arrays.decode(two.getvalue(), arrays.NPZ)
+
+
+def test_infinity_is_refused_with_its_row() -> None:
+    with pytest.raises(BadBody, match="row 1 holds a number that is too large") as caught:
+        arrays.decode(b"[[1], [-Infinity]]", arrays.JSON)
+    assert caught.value.row == 1
 
 
 def test_other_formats_are_named() -> None:

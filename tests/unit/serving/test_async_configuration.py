@@ -22,7 +22,7 @@ def test_every_setting_is_checked():
 def test_all_settings():
     found = read(
         failure_path="s3://local/failures",
-        max_concurrent_invocations=1000,
+        max_concurrent_invocations_per_instance=1000,
         success_topic="arn:aws:sns:eu-west-1:123456789012:done",
         error_topic="env:ALARM_URL",
         include_inference_response_in=["SUCCESS_NOTIFICATION_TOPIC", "ERROR_NOTIFICATION_TOPIC"],
@@ -30,23 +30,33 @@ def test_all_settings():
         s3_endpoint_url="http://127.0.0.1:9000",
         sns_endpoint_url="https://sns.example",
     )
-    assert found.max_concurrent_invocations == 1000
+    assert found.concurrency == 1000
     assert found.topics == (found.success_topic, found.error_topic)
     assert read(success_topic="https://a.example/x", error_topic="https://a.example/x").topics == (
         "https://a.example/x",
     )
 
 
+def test_what_is_sent_at_once_follows_the_instances():
+    assert [read(instance_count=count).concurrency for count in (0, 1, 3)] == [1, 4, 12]
+    assert read(instance_count=2).digest != read(instance_count=3).digest
+    assert read(revision="approval-1").digest != read(revision="approval-2").digest
+    assert read(revision="a", instance_count=2).digest == read(revision="a", instance_count=3).digest
+
+
 @pytest.mark.parametrize(
     "entries",
     [
         {"output_path": "/srv"},
+        {"instance_count": -1},
+        {"revision": "x" * 257},
+        {"include_inference_response_in": [["SUCCESS_NOTIFICATION_TOPIC"]]},
         {"output_path": "s3://b/../c"},
         {"output_path": "s3://b/" + "x" * 512},
         {"failure_path": 1},
-        {"max_concurrent_invocations": 0},
-        {"max_concurrent_invocations": 1001},
-        {"max_concurrent_invocations": True},
+        {"max_concurrent_invocations_per_instance": 0},
+        {"max_concurrent_invocations_per_instance": 1001},
+        {"max_concurrent_invocations_per_instance": True},
         {"success_topic": "mailto://user:secret@example.org"},
         {"error_topic": "arn:aws:sqs:eu-west-1:123456789012:x"},
         {"include_inference_response_in": ["success"]},

@@ -79,15 +79,21 @@ def test_numbers():
     metrics.took("late", "TimeInBacklog", 0.25)
     metrics.took("late", "TimeInBacklog", 0.75)
     metrics.capacity("late", there=False)
-    report = metrics.report("late", Waiting(3, 90.0), 100.0)
+    report = metrics.report("late", Waiting(3, 90.0), 100.0, 2)
     assert report["ApproximateBacklogSize"] == 3
+    assert report["ApproximateBacklogSizePerInstance"] == 1.5
     assert report["ApproximateAgeOfOldestRequest"] == 10
     assert report["HasBacklogWithoutCapacity"] == 1
     assert report["InvocationsProcesssed"] == 1
     assert report["TimeInBacklog"] == 500
     assert report["ModelLatency"] is None
-    assert metrics.report("late", None, 100.0)["HasBacklogWithoutCapacity"] == 0
-    text = metrics.text({"late": Waiting(3, 90.0)}, 100.0)
+    assert metrics.report("late", None, 100.0, 1)["HasBacklogWithoutCapacity"] == 0
+    assert metrics.report("late", Waiting(3, 90.0), 100.0, 0)["ApproximateBacklogSizePerInstance"] is None
+    report = Metrics().report("late", Waiting(3, 90.0, 2), 100.0, 0)
+    assert (report["HasBacklogWithoutCapacity"], report["RequestsInProcess"]) == (1, 2)
+    text = metrics.text({"late": Waiting(3, 90.0)}, 100.0, {"late": 0, "idle": 2})
+    assert 'backlog_size_per_instance{endpoint="idle"} 0\n' in text
+    assert 'backlog_size_per_instance{endpoint="late"}' not in text
     assert 'seaway_async_approximate_age_of_oldest_request{endpoint="late"} 10\n' in text
     assert 'seaway_async_time_in_backlog_seconds_sum{endpoint="late"} 1.000000\n' in text
     assert text.count("# TYPE") == len({line.split()[2] for line in text.splitlines() if line[0] == "#"})

@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serving import codecs
 from serving.errors import BadBody, PayloadTooLarge, RequestRefused
@@ -107,8 +109,8 @@ def test_bad_npy(body: bytes, words: str) -> None:
 @pytest.mark.parametrize("media", [codecs.ARROW, codecs.PARQUET])
 def test_tables_by_name(media: str) -> None:
     table = TABLE.set_column(1, "carrier", TABLE["carrier"].dictionary_encode())
-    for given in (TABLE, table, pa.concat_tables([TABLE.slice(0, 1), TABLE.slice(1, 1)])):
-        body = stream(given) if media == codecs.ARROW else parquet(given, row_group_size=1)
+    for sent in (TABLE, table, pa.concat_tables([TABLE.slice(0, 1), TABLE.slice(1, 1)])):
+        body = stream(sent) if media == codecs.ARROW else parquet(sent, row_group_size=1)
         columns = codecs.decode(body, media, MANIFEST)
         assert columns["hour"].tolist() == [[7], [8]]
         assert columns["carrier"].tolist() == [["UA"], [""]]
@@ -219,3 +221,71 @@ def test_cut_bodies_are_refused(media: str) -> None:
     for length in range(0, len(whole) - 9, 7):
         with pytest.raises(RequestRefused):
             codecs.decode(whole[:length], media, NUMBERS)
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.savez_compressed(out, **arrays)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"arr_0": np.array([[1, 2], [3, 4]])},
+        {"a": np.array([[1, 2], [3, 4]], np.float32)},
+        {"rows": np.array([(1, 2), (3, 4)], [("a", "f8"), ("b", "i4")])},
+        {"b": np.array([2, 4], np.int8), "a": np.array([[1], [3]]), "z": np.zeros((3, 3))},
+    ],
+)
+def test_npz_holds_one_array_or_one_for_each_input(arrays: dict[str, np.ndarray]) -> None:
+    columns = codecs.decode(npz(**arrays), codecs.NPZ, NUMBERS)
+    assert {name: values.tolist() for name, values in columns.items()} == {"a": [[1], [3]], "b": [[2], [4]]}
+    assert codecs.answer_type("*/*", codecs.NPZ) == codecs.NPY
+
+
+def test_npz_texts_and_inputs_left_out() -> None:
+    body = npz(hour=np.array([7, 8]), carrier=np.array(["UA", "ü"]))
+    columns = codecs.decode(body, codecs.NPZ, MANIFEST)
+    assert columns["carrier"].tolist() == [["UA"], ["ü"]]
+    assert np.isnan(columns["delay"]).all()
+
+
+def test_npz_refusals() -> None:
+    good = npz(a=np.zeros(2), b=np.zeros(2))
+    for body, words in (
+        (b"PK", "not an archive"),
+        (good[:-30], "not an archive"),
+        (good.replace(b"b.npy", b"a.npy"), "name of its own"),
+        (npz(), "from 1 to"),
+        (npz(a=np.zeros(2), b=np.zeros(3)), "'b' has 3 rows, but 'a' has 2"),
+        (npz(a=np.zeros((2, 2)), b=np.zeros(2)), "has the shape"),
+        (npz(a=np.zeros(2), bb=np.zeros(2), c=np.array([object()])), "Python objects"),
+        (npz(arr_0=np.zeros((2, 3))), "3 columns"),
+        (npz(c=np.zeros(2), d=np.zeros(2)), "'a' is missing"),
+    ):
+        with pytest.raises(BadBody, match=words):
+            codecs.decode(
+                body, codecs.NPZ, manifest(inputs=(Input("a", "double", required=True), Input("b", "double")))
+            )
+    with pytest.raises(PayloadTooLarge, match="unpacks to too much"):
+        codecs.decode(npz(a=np.zeros(10_000)), codecs.NPZ, NUMBERS, 1000)
+
+
+def test_npz_of_a_sparse_matrix_says_how_to_send_it() -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    out = io.BytesIO()
+    sparse.save_npz(out, sparse.eye(3).tocsr())
+    with pytest.raises(BadBody, match="toarray"):
+        codecs.decode(out.getvalue(), codecs.NPZ, NUMBERS)
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=5))
+def test_a_spoilt_npz_is_refused_or_read(changes: list[tuple[int, int]]) -> None:
+    body = bytearray(npz(a=np.arange(2), b=np.arange(2)))
+    for place, value in changes:
+        body[place % len(body)] = value
+    try:
+        codecs.decode(bytes(body), codecs.NPZ, NUMBERS)
+    except RequestRefused as error:
+        assert error.status in (400, 413)

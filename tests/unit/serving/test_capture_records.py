@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from configs.hosting import Capture
 from serving.capture import CaptureInvalid, Exchange, body, from_environment
 from serving.capture.record import line, sampled
 from serving.capture.settings import parse
@@ -168,6 +169,10 @@ def test_a_wrong_environment_is_named(tmp_path, changes: dict[str, str], named: 
     }
     with pytest.raises(CaptureInvalid, match=named):
         from_environment(environ | changes)
+
+
+def test_capture_stops_at_three_quarters_of_the_disk() -> None:
+    assert parse('{"destination": "/x"}').max_disk_percent == Capture().max_disk == 75
 
 
 def test_no_settings_no_recorder() -> None:

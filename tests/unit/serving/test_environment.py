@@ -79,3 +79,13 @@ def test_server_command_carries_the_log_level(number: str, level: str) -> None:
         Path("/m"), "0.0.0.0", wanted({"SAGEMAKER_CONTAINER_LOG_LEVEL": number}, 1)
     )
     assert command[-2:] == ["--log-level", level]
+
+
+def test_many_models_get_one_worker(tmp_path: Path) -> None:
+    asked = wanted({"SAGEMAKER_MODEL_SERVER_WORKERS": "4"}, 1)
+    assert serve.workers(asked, tmp_path, {}) == 4
+    assert serve.workers(asked, tmp_path, {"SAGEMAKER_MULTI_MODEL": "true"}) == 1
+    (tmp_path / "models.json").write_text("{}")
+    assert serve.workers(asked, tmp_path, {}) == 1
+    command = serve.gunicorn_command(Path("/t/s.sock"), tmp_path, {}, asked)
+    assert command[command.index("-w") + 1] == "1"

@@ -30,7 +30,7 @@ def responder(
 ) -> ExplainingResponder:
     asked = {"baseline": TYPICAL, "method": "kernel"} | settings
     told = {explain.EXPLAIN: json.dumps(asked), **(environ or {})}
-    return explain.load(folder, told, predictor or MeanPredictor(), limit=10_000)
+    return explain.load(folder, told, predictor or MeanPredictor(), limit=10_000, parameters={})
 
 
 def ask(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from serving.errors import BadBody, ModelFailed, NotAcceptable, RequestRefused, ServingError
-from serving.handlers import arrays
+from serving.handlers import arrays, byo
 from serving.handlers import responder as handlers
 from serving.handlers.responder import ScriptResponder
 from serving.handlers.script import ScriptRefused
@@ -236,3 +236,30 @@ def unused(): ...
     assert answer.content_type == "text/csv; charset=utf-8"
     assert served.respond(Request(b"{}", "application/json")).status == 415
     assert served.execution_parameters["MaxPayloadInMB"] == 6
+
+
+def test_exits_of_user_code_are_its_failures(tmp_path: Path) -> None:
+    code = MODEL + (
+        "import sys\n"
+        "def input_fn(body, kind):\n    if body == '0': sys.exit(404)\n    return body\n"
+        "def predict_fn(data, model):\n    yield 'a'\n    if data == '1': sys.exit()\n"
+        "def output_fn(parts, accept):\n    return parts\n"
+    )
+    served = responder(tmp_path, code)
+    with pytest.raises(ModelFailed, match="input_fn raised SystemExit: 404") as caught:
+        served.respond(Request(b"0"))
+    assert caught.value.status == 500
+    stream = served.respond(Request(b"1")).stream
+    assert stream is not None
+    with pytest.raises(ModelFailed, match="SystemExit"):
+        list(stream)
+    with pytest.raises(ScriptRefused, match="SystemExit: 2"):
+        responder(tmp_path, "raise SystemExit(2)")
+
+
+def test_an_application_that_exits_has_failed() -> None:
+    def app(environ: dict[str, object], start_response: object) -> list[bytes]:
+        sys.exit(3)
+
+    with pytest.raises(ModelFailed, match="the application raised SystemExit: 3"):
+        byo.ByoResponder(app, {}).respond(Request(b"1"))

@@ -368,6 +368,9 @@ def test_management_calls_that_are_refused(tmp_path: Path) -> None:
         {"model_name": "a"},
         {"model_name": 1, "url": "x"},
         {"model_name": "", "url": "x"},
+        {"model_name": "a/", "url": f"{tmp_path}/models/a"},
+        {"model_name": "a/invoke", "url": f"{tmp_path}/models/a"},
+        {"model_name": "a\n", "url": f"{tmp_path}/models/a"},
     ):
         assert call(served, "POST", "/models", body)[0] == 400
     for url in ("/etc", f"{tmp_path}/secret", f"{tmp_path}/models/../secret", "a", f"{tmp_path}/models/"):
@@ -377,7 +380,22 @@ def test_management_calls_that_are_refused(tmp_path: Path) -> None:
         assert call(served, method, path)[0] == 405
     assert call(served, "GET", "/models?next_page_token=*")[0] == 400
     assert served.manage("GET", "/model", {}, b"") is None
-    assert served.manage("GET", "/models/a/b", {}, b"") is None
+
+
+@pytest.mark.parametrize(
+    "name", ["a/b", "a%2Fb", "100%25", "a?b=1", "invoke/a", "/a", "a b", "team/invoke/x.tar.gz"]
+)
+def test_a_name_is_any_text(tmp_path: Path, name: str) -> None:
+    place(tmp_path, "x")
+    served = shelf(tmp_path, 100)
+    shown = {"modelName": name, "modelUrl": f"{tmp_path}/x"}
+    assert call(served, "POST", "/models", {"model_name": name, "url": f"{tmp_path}/x"}) == (200, shown)
+    assert call(served, "GET", f"/models/{name}") == (200, shown)
+    assert served.lane(f"/models/{name}/invoke", {}) > 0
+    assert call(served, "POST", f"/models/{name}/invoke") == (200, b"x")
+    assert call(served, "DELETE", f"/models/{name}") == (200, b"")
+    assert served.lane(f"/models/{name}/invoke", {}) == 0
+    assert call(served, "GET", f"/models/{name}")[0] == 404
 
 
 @given(st.integers(0, 3 * PAGE + 1))

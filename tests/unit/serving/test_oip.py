@@ -103,6 +103,20 @@ def test_one_tensor_in_model_order() -> None:
     assert json.loads(answers.pop())["model_name"] == "late"
 
 
+def test_numbers_are_as_short_as_their_type_allows() -> None:
+    one = application("regression", names="ab")
+    answer = ask({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1.3, 0.9]}]}, one)
+    same = one.answer("POST", "/invocations", {"content-type": "text/csv"}, b"1.3,0.9")
+    text = answer.body.decode().partition('"data":[')[2].partition("]")[0]
+    assert text == same.body.decode().strip() == str(np.float32(text))
+
+
+def test_integers_at_the_ends_of_their_range() -> None:
+    for kind, values in (("INT8", [-128, 127]), ("UINT64", [0, 2**64 - 1]), ("BOOL", [True, 0])):
+        item = tensor(datatype=kind, shape=[2], data=values)
+        assert ask({"inputs": [item]}).status == 200
+
+
 def test_selected_outputs() -> None:
     wanted = {"inputs": INPUTS, "outputs": [{"name": "score"}]}
     assert [item["name"] for item in json.loads(ask(wanted).body)["outputs"]] == ["score"]
@@ -163,6 +177,10 @@ def tensor(**changes: Any) -> dict[str, Any]:
         ({"inputs": [tensor(datatype="BF16")]}, "BF16"),
         ({"inputs": [tensor(datatype="BYTES", data=["x"])]}, "must be numbers"),
         ({"inputs": [tensor(datatype="INT8", data=[1.5])]}, "at 0 that is no INT8"),
+        ({"inputs": [tensor(datatype="INT8", data=[300])]}, "holds 300 at 0, but INT8 goes from -128 to 127"),
+        ({"inputs": [tensor(datatype="UINT8", shape=[2], data=[None, -1])]}, "holds -1 at 1, but UINT8"),
+        ({"inputs": [tensor(datatype="BOOL", data=[2])]}, "holds 2 at 0, but BOOL"),
+        ({"inputs": [tensor(datatype="INT64", data=[2**63])]}, "goes from"),
         ({"inputs": [tensor(shape=[2])]}, "1 values, but its shape"),
         ({"inputs": [tensor(shape=[0], data=[])]}, "positive"),
         ({"inputs": [tensor(shape=[1, 1, 1])]}, "one or two dimensions"),

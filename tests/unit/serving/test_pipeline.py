@@ -71,6 +71,7 @@ def test_a_failure_ends_the_chain_and_names_the_stage() -> None:
     assert answer.status == 400
     assert json.loads(answer.body) == {"error": 'stage "s2" (2 of 3): no such column', "field": "a", "row": 3}
     assert not late.seen
+    assert dict(answer.headers)["x-seaway-stage"] == "s2"
     assert [one.split(";")[0] for one in dict(answer.headers)[TIMINGS].split(", ")] == ["s1", "s2"]
 
 
@@ -90,6 +91,17 @@ def test_every_kind_of_failure(part: Part, status: int, text: str) -> None:
     answer = served.respond(Request(b""))
     assert (answer.status, json.loads(answer.body)["error"]) == (status, f'stage "s1" (1 of 2): {text}')
     assert (served.counts["s1"].failures, served.counts["s2"].calls) == (1, 0)
+
+
+def test_only_a_failure_names_a_stage_and_names_ours() -> None:
+    inner = (("x-seaway-stage", "theirs"), ("x-own", "7"))
+    failing = chain(Part(b"", answer=Answer(500, b"no", headers=inner)), Part(b"")).respond(Request(b""))
+    assert [line for line in failing.headers if line[0] != TIMINGS] == [
+        ("x-own", "7"),
+        ("x-seaway-stage", "s1"),
+    ]
+    good = chain(Part(b""), Part(b"", answer=Answer(200, b"", headers=inner))).respond(Request(b""))
+    assert "x-seaway-stage" not in dict(good.headers)
 
 
 def test_too_much_from_one_stage_to_the_next() -> None:

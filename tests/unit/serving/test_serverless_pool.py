@@ -120,6 +120,21 @@ def test_after_closing_only_what_is_needed_goes_on() -> None:
     assert pool.done(2, 4) == [End(2)]
 
 
+def test_other_limits_hold_at_once_and_end_nothing_that_works() -> None:
+    pool = Pool(most=3, kept=0, idle=10)
+    for one in (1, 2, 3):
+        pool.arrive(one, 0)
+        pool.ready(one, 1)
+    pool.done(1, 2)
+    assert pool.resize(2, 1, 3) == [End(1)]
+    assert pool.arrive(4, 3) == [Refuse(4)]
+    pool.gone(1, 4)
+    assert pool.done(2, 5) == []
+    assert pool.done(3, 6) == []
+    assert pool.resize(3, 3, 7) == [Start(4, waited_for=False)]
+    assert pool.arrive(5, 8) == [Assign(5, 3, cold=False)]
+
+
 class Requests(RuleBasedStateMachine):
     """Requests, crashes and clocks at random; what the pool says is done at once."""
 
@@ -134,6 +149,7 @@ class Requests(RuleBasedStateMachine):
     @initialize(most=st.integers(1, 4), kept=st.integers(0, 4), idle=st.sampled_from([0.0, 1.0, 5.0]))
     def begin(self, most: int, kept: int, idle: float) -> None:
         self.most, self.kept = most, min(kept, most)
+        self.servers_left = self.requests_left = most
         self.pool = Pool(most, self.kept, idle)
         self.do(self.pool.look(0))
 
@@ -201,11 +217,20 @@ class Requests(RuleBasedStateMachine):
         self.open.remove(request)
         self.do(self.pool.leave(request, self.now))
 
+    @rule(most=st.integers(1, 4), kept=st.integers(0, 4))
+    def resize(self, most: int, kept: int) -> None:
+        self.most, self.kept = most, min(kept, most)
+        self.crashed = True  # a server that is ending takes the room of a provisioned one
+        self.do(self.pool.resize(most, self.kept, self.now))
+
     @invariant()
     def never_more_than_the_most(self) -> None:
+        """What there was when the limit fell may go on; nothing is added to it."""
         if hasattr(self, "pool"):
-            assert len(self.pool.servers) <= self.most
-            assert len(self.open) <= self.most
+            self.servers_left = max(self.most, min(self.servers_left, len(self.pool.servers)))
+            self.requests_left = max(self.most, min(self.requests_left, len(self.open)))
+            assert len(self.pool.servers) <= self.servers_left
+            assert len(self.open) <= self.requests_left
 
     @invariant()
     def no_request_is_lost(self) -> None:
@@ -217,7 +242,7 @@ class Requests(RuleBasedStateMachine):
         if waiting:
             assert not self.has(Phase.IDLE)
             coming = sum(one.phase is Phase.STARTING for one in self.pool.servers)
-            assert coming >= len(waiting) or len(self.pool.servers) == self.most
+            assert coming >= len(waiting) or len(self.pool.servers) >= self.most
 
     @invariant()
     def provisioned_servers_are_there_or_will_be(self) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving import codecs
+from serving.codecs import lenient
 from serving.errors import BadBody, NotAcceptable, RequestRefused, UnsupportedContentType
 from serving.manifest import Input, Manifest, ParityRecord
 from serving.predictions import Predictions, from_probabilities
@@ -35,7 +37,25 @@ def refused(body: bytes, media: str = codecs.JSON) -> BadBody:
         (json.dumps({"instances": [ROW]}).encode(), codecs.JSON),
         (json.dumps([ROW]).encode(), codecs.JSON),
         (json.dumps({"instances": [[1.5, 7, "UA"]]}).encode(), codecs.JSON),
+        (json.dumps(ROW).encode(), codecs.JSON),
+        (b'[1.5, 7, "UA"]', codecs.JSON),
+        (b'{"instances": [1.5, 7, "UA"]}', codecs.JSON),
+        (json.dumps({"inputs": [ROW]}).encode(), codecs.JSON),
+        (b'{"inputs": {"carrier": ["UA"], "hour": [7], "delay": [1.5]}}', codecs.JSON),
+        (json.dumps({"instances": [ROW], "parameters": {}}).encode(), codecs.JSON),
+        (json.dumps({"signature_name": "serving_default", "instances": [ROW]}).encode(), codecs.JSON),
+        (json.dumps({"dataframe_records": [ROW], "params": {"a": 1}}).encode(), codecs.JSON),
         (b'{"columns": ["carrier", "hour", "delay"], "data": [["UA", 7, 1.5]]}', codecs.JSON),
+        (b'{"columns":["carrier","hour","delay"],"index":[0],"data":[["UA",7,1.5]]}', codecs.JSON),
+        (
+            b'{"dataframe_split": {"columns": ["carrier", "hour", "delay"], "data": [["UA", 7, 1.5]]}}',
+            codecs.JSON,
+        ),
+        (b'{"columns": ["z", "hour", "z", "carrier", "delay"], "data": [[0, 7, 0, "UA", 1.5]]}', codecs.JSON),
+        (b'\xef\xbb\xbf[[1.5, 7, "UA"]]', codecs.JSON),
+        (b'\xef\xbb\xbf[1.5, 7, "UA"]', codecs.LINES),
+        (b"delay,hour,carrier,z,z\n1.5,7,UA,1,2\n", codecs.CSV),
+        (b",,delay,hour,carrier\n0,0,1.5,7,UA\n", codecs.CSV),
         (b"1.5,7,UA\n", codecs.CSV),
         (b"carrier,hour,delay\r\nUA,7,1.5", codecs.CSV),
     ],
@@ -60,7 +80,12 @@ def test_named_columns_may_be_more_and_optional_ones_fewer() -> None:
 
 
 def test_missing_values() -> None:
-    for body, media in ((b"[[null, 1, null]]", codecs.JSON), (b",1,\n", codecs.CSV)):
+    for body, media in (
+        (b"[[null, 1, null]]", codecs.JSON),
+        (b"[[NaN, 1, NaN]]", codecs.JSON),
+        (b'{"delay": NaN, "hour": 1, "z": Infinity}', codecs.LINES),
+        (b",1,\n", codecs.CSV),
+    ):
         columns = codecs.decode(body, media, MANIFEST)
         assert np.isnan(columns["delay"]).all()
         assert columns["carrier"][0, 0] == ""
@@ -78,7 +103,16 @@ def test_missing_values() -> None:
         (b'[{"delay": 1, "hour": 1, "carier": "x"}]', "carier", 0, "did you mean 'carrier'"),
         (b"[]", None, None, "no rows"),
         (b" ", None, None, "empty"),
-        (b"[[NaN, 1, null]]", None, None, "null"),
+        (b"[[1, NaN, null]]", "hour", 0, "required"),
+        (b"[[1, 1, null], [-Infinity, 1, null]]", "delay", 1, "not '-Infinity'"),
+        (b"[[NaN, 1, null]", None, None, "not valid JSON"),
+        (b"[1.5, 7]", None, 0, "must be a list of 3 values"),
+        (b'[1.5, 7, ["UA"]]', None, 0, "must be a list of 3 values"),
+        (b'{"dely": 1, "hour": 1}', "dely", 0, "did you mean 'delay'"),
+        (b'{"other": 1}', None, None, "instances"),
+        (b'{"inputs": {"hour": [1, 2], "delay": [1]}}', None, None, "one length"),
+        (b'{"columns": ["hour"], "data": [7]}', None, None, "list of lists"),
+        (b'{"columns": ["hour", "hour"], "data": [[7, 7]]}', "hour", None, "given twice"),
         (b"[" * 100_000, None, None, "JSON"),
         (b'"text"', None, None, "instances"),
     ],
@@ -181,7 +215,9 @@ def test_lines() -> None:
 @pytest.mark.parametrize(
     ("body", "row", "words"),
     [
-        (b'{"hour": 7}\n{"hour": NaN}', 1, "null"),
+        (b'{"hour": 7}\n{"hour": NaN}', 1, "required"),
+        (b'{"hour": 7}\n{"hour": Infinity}', 1, "must be a number, not 'Infinity'"),
+        (b'{"hour": 7}\n{"hour": NaN', 1, "not valid JSON"),
         (b'{"hour": 7}\n[1, 2, "x"]', 1, "not an object"),
         (b"[1, 2, null]\n7", 1, "must be a list"),
         (b"\n\n ,", 0, "not valid JSON"),
@@ -215,3 +251,51 @@ def test_names_of_formats(name: str, media: str) -> None:
 def test_parquet_is_never_an_answer() -> None:
     with pytest.raises(NotAcceptable):
         codecs.answer_type(codecs.PARQUET, codecs.PARQUET)
+
+
+@pytest.mark.parametrize("body", [b"[1, 2, 3]", b'{"instances": [1, 2, 3]}', b"[[1], [2], [3]]"])
+def test_a_flat_list_is_rows_of_a_model_with_one_input(body: bytes) -> None:
+    one = Manifest("m", "regression", "onnx", None, (Input("a", "double"),), MANIFEST.parity)
+    assert codecs.decode(body, codecs.JSON, one)["a"].tolist() == [[1], [2], [3]]
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (
+            b'["NaN", NaN, "a\\"NaN", -Infinity, "\\\\", Infinity]',
+            ["NaN", None, 'a"NaN', "-Infinity", "\\", "Infinity"],
+        ),
+        (b'\xef\xbb\xbf{"NaN": [NaN]}', {"NaN": [None]}),
+    ],
+)
+def test_words_that_are_no_json_are_found_outside_of_texts(body: bytes, value: object) -> None:
+    assert lenient.loads(body) == value
+
+
+@given(
+    st.recursive(
+        st.floats() | st.text() | st.none(),
+        lambda one: st.lists(one) | st.dictionaries(st.text(), one),
+        max_leaves=6,
+    )
+)
+def test_what_python_writes_is_read(value: object) -> None:
+    def plain(one: object) -> object:
+        match one:
+            case float() if math.isnan(one):
+                return None
+            case float() if math.isinf(one):
+                return "Infinity" if one > 0 else "-Infinity"
+            case list():
+                return [plain(item) for item in one]
+            case dict():
+                return {key: plain(item) for key, item in one.items()}
+        return one
+
+    assert lenient.loads(json.dumps(value).encode()) == plain(value)
+
+
+def test_texts_without_an_end_are_refused_in_time() -> None:
+    for body in (b'"' + b'\\"' * 200_000 + b" NaN", b'["NaN' * 100_000, b'"' * 200_001 + b"NaN"):
+        refused(body)

@@ -95,6 +95,41 @@ def test_an_application_may_load_for_a_while() -> None:
     ByoResponder(slow, {}).await_ready(10)
 
 
+def test_an_application_is_asked_again_and_again_whether_it_is_ready() -> None:
+    said = ["200 OK"]
+
+    def changing(_environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response(said[0], [])
+        yield b"gone"
+        if said[0] == "200 Broken":
+            raise OSError("no disk")
+
+    served = ByoResponder(changing, {})
+    assert served.unready() == ()
+    said[0] = "404 Not Found"
+    assert served.unready() == ("/ping of the application answers 404: gone",)
+    said[0] = "200 Broken"
+    assert served.unready() == ("/ping of the application fails: no disk",)
+    said[0] = "200 OK"
+    assert served.unready() == ()
+
+
+def test_an_application_that_answers_is_not_asked_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.handlers.byo._PATIENCE", 0.001)
+    asked = []
+
+    def nested(environ: Any, start_response: Any) -> list[bytes]:
+        asked.append(environ["PATH_INFO"])
+        start_response("200 OK", [("Content-Length", "0")])
+        if environ["PATH_INFO"] == "/invocations":
+            assert served.unready() == ()
+        return []
+
+    served = ByoResponder(nested, {})
+    assert served.respond(Request(b"")).status == 200
+    assert asked == ["/invocations"]
+
+
 def test_an_application_s_stream_stays_one() -> None:
     closed = []
 
@@ -123,3 +158,23 @@ def test_an_application_that_raises_is_the_model_s_failure() -> None:
 
     with pytest.raises(ModelFailed, match="KeyError"):
         ByoResponder(raising, {}).respond(Request(b""))
+
+
+class Many(Echo):
+    """Tells which path it is managed by."""
+
+    def lane(self, _path: str, _headers: Mapping[str, str]) -> int:
+        return 0
+
+    def manage(self, method: str, path: str, _headers: Mapping[str, str], _body: bytes) -> Answer | None:
+        return Answer(200, f"{method} {path}".encode()) if path.startswith("/models") else None
+
+
+def test_the_list_of_models_is_paged_by_its_query() -> None:
+    app = WsgiApplication(Many(), Limits())
+    environ = wsgi_environ("GET", "/models", Request(b"")) | {"QUERY_STRING": "next_page_token=YQ%3D%3D"}
+    assert b"".join(app(environ, lambda *_: None)) == b"GET /models?next_page_token=YQ%3D%3D"
+    environ = wsgi_environ("GET", "/models/a", Request(b"")) | {"QUERY_STRING": "x=1"}
+    assert b"".join(app(environ, lambda *_: None)) == b"GET /models/a"
+    environ = wsgi_environ("POST", "/invocations", Request(b"x")) | {"QUERY_STRING": "x=1"}
+    assert b"".join(app(environ, lambda *_: None)).endswith(b"|x")

@@ -30,7 +30,10 @@ def trained() -> Any:
 
 
 def compiled() -> Callable[[Mapping[str, Sequence[Any]]], Any]:
-    """From columns to probabilities, in ONNX Runtime with one thread."""
+    """From columns, in the model's order, to probabilities, in ONNX Runtime with one thread.
+
+    The graph takes all numbers in its first input, and each column of text in one of its own.
+    """
     import numpy as np
     import onnxruntime
 
@@ -39,14 +42,13 @@ def compiled() -> Callable[[Mapping[str, Sequence[Any]]], Any]:
     options.log_severity_level = 3
     path = Path(os.environ[FOLDER]) / COMPILED
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    texts = {item.name: item.type == "tensor(string)" for item in session.get_inputs()}
+    numbers, *texts = (item.name for item in session.get_inputs())
     outputs = [session.get_outputs()[-1].name]
 
     def predict(columns: Mapping[str, Sequence[Any]]) -> Any:
-        feeds = {
-            name: np.asarray(columns[name], dtype=object if text else np.float32).reshape(-1, 1)
-            for name, text in texts.items()
-        }
+        feeds = {name: np.asarray(columns[name], dtype=object).reshape(-1, 1) for name in texts}
+        numeric = [values for name, values in columns.items() if name not in feeds]
+        feeds[numbers] = np.array(numeric, np.float32).reshape(len(numeric), -1).T
         return session.run(outputs, feeds)[0]
 
     return predict

@@ -67,6 +67,8 @@ def test_the_digest_is_of_all_that_decides_the_output() -> None:
             {**REQUEST, "TransformOutput": {"S3OutputPath": "s3://b/o", "KmsKeyId": "k"}},
             "KmsKeyId cannot be had",
         ),
+        ({**REQUEST, "TransformResources": {"VolumeKmsKeyId": "k"}}, "VolumeKmsKeyId cannot be had"),
+        ({**REQUEST, "TransformResources": {"InstanceCount": 0}}, "InstanceCount is 0"),
         ({**REQUEST, "TransformInput": []}, "TransformInput must be of type dict"),
     ],
 )
@@ -151,6 +153,7 @@ def test_limits_by_precedence() -> None:
 def test_environment_names_only_what_was_set() -> None:
     always = {"SAGEMAKER_BATCH": "true", "SAGEMAKER_MODEL_SERVER_TIMEOUT": "600"}
     assert environment(PLAIN) == always
+    assert environment(replace(PLAIN, environment=(("SAGEMAKER_BATCH", "no"),))) == always
     assert environment(replace(PLAIN, max_payload_in_mb=0)) == always | {
         "SAGEMAKER_MAX_PAYLOAD_IN_MB": "1000000"
     }

@@ -32,6 +32,7 @@ def filled(tmp_path: Path) -> Path:
         "input/d",
         "in/out/a.csv.out",
         "in/.e.part",
+        "in/x/f.part",
     ):
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +45,7 @@ def keys(made: Job) -> list[str]:
 
 
 def test_a_folder_a_file_and_a_prefix(filled: Path) -> None:
-    assert keys(job(filled)) == ["a.csv", "out/a.csv.out", "part-1", "part-2/c", "x/b.csv"]
+    assert keys(job(filled)) == ["a.csv", "out/a.csv.out", "part-1", "part-2/c", "x/b.csv", "x/f.part"]
     assert keys(job(filled, "in/a.csv")) == ["a.csv"]
     assert keys(job(filled, "in/part-")) == ["part-1", "part-2/c"]
     found = storage.sources(job(filled, "in/x"))[0]
@@ -52,8 +53,11 @@ def test_a_folder_a_file_and_a_prefix(filled: Path) -> None:
 
 
 def test_results_below_the_input_are_no_input(filled: Path) -> None:
-    made = Job("j", "m", TransformInput(f"{filled}/in"), TransformOutput(f"{filled}/in/out"))
-    assert keys(made) == ["a.csv", "part-1", "part-2/c", "x/b.csv"]
+    for scheme in ("", "file://"):
+        output = TransformOutput(f"{scheme}{filled}/in/out/")
+        made = Job("j", "m", TransformInput(f"{filled}/in"), output)
+        assert keys(made) == ["a.csv", "part-1", "part-2/c", "x/b.csv", "x/f.part"]
+        assert storage.sources(made)[0].out == f"{filled}/in/out/a.csv.out"
 
 
 def test_a_manifest(filled: Path) -> None:

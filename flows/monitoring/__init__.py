@@ -1,0 +1,1 @@
+"""Watching production endpoints: what is due, what is found, what is kept of it and what follows."""

@@ -1,0 +1,136 @@
+"""The four kinds of monitor: what each compares with which part of the baseline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.monitor import Kind, Monitor
+from flows.monitoring import overlay
+from flows.monitoring.hours import Stretch
+from flows.monitoring.subject import Subject
+from monitoring.findings import Finding
+from serving.package import load_manifest
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from monitoring.profiles import Kind as ColumnKind
+    from serving.manifest import Manifest
+
+SEED = 7
+"""Of everything random: the same window always gives the same report."""
+PROFILE, CONSTRAINTS = "profile.bin", "constraints.json"
+QUALITY, BIAS, ATTRIBUTIONS, ESTIMATOR = (
+    "model_quality.json",
+    "bias.json",
+    "attributions.json",
+    "estimator.json",
+)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What an analysis works on."""
+
+    subject: Subject
+    stretch: Stretch
+    settings: Monitor
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What the package says of its model."""
+        return load_manifest(self.subject.package)
+
+    @cached_property
+    def kinds(self) -> dict[str, ColumnKind]:
+        """How inputs are to be read."""
+        return {
+            one.name: "numeric" if one.type == "double" else "categorical" for one in self.manifest.inputs
+        }
+
+    @cached_property
+    def rows(self) -> pl.DataFrame:
+        """Every row of the window."""
+        return self.stretch.rows()
+
+    def part(self, name: str) -> Path | None:
+        """A file of the baseline; None when the package has none."""
+        file = self.subject.baseline / name
+        return file if file.is_file() else None
+
+    def document(self, name: str) -> Any:
+        """The same as JSON."""
+        file = self.part(name)
+        return json.loads(file.read_bytes()) if file else None
+
+
+def analyse(kind: Kind, material: Material) -> Finding:
+    """Compare a window with the baseline of the version that answered.
+
+    A part that the package does not have is a note, and not a failure.
+    """
+    return _ANALYSES[kind](material)
+
+
+def data_quality(material: Material) -> Finding:
+    """Inputs, predicted labels and scores against their profile in the baseline."""
+    from monitoring.drift import constraints
+    from monitoring.drift.analysis import analyse as drift
+    from monitoring.profiles import Profile
+
+    settings = material.settings.data_quality
+    window = material.stretch.profile(material.kinds)
+    known, rules = material.part(PROFILE), material.document(CONSTRAINTS)
+    if settings is None or known is None or rules is None:
+        return _uncompared("DataQuality", window.rows, PROFILE)
+    baseline = Profile.from_bytes(known.read_bytes())
+    wanted = constraints.read(overlay.data_quality(rules, settings))
+    return drift(baseline, wanted, window.without(*settings.exclude))
+
+
+def model_quality(material: Material) -> Finding:
+    """Predictions against labels, and an estimate where labels are missing."""
+    from monitoring.quality import constraints, estimate
+    from monitoring.quality.analysis import analyse as judge
+
+    settings = material.settings.model_quality
+    known, learned = material.document(QUALITY), material.document(ESTIMATOR)
+    manifest = material.manifest
+    wanted = known and settings and constraints.read(overlay.model_quality(known["constraints"], settings))
+    found = judge(
+        material.rows,
+        manifest.task,
+        manifest.classes,
+        wanted or None,
+        seed=SEED,
+        estimator=estimate.read(learned) if learned else None,
+        at=material.stretch.window.end,
+    )
+    if not known:
+        return replace(found, notes=(*found.notes, *_uncompared("ModelQuality", 0, QUALITY).notes))
+    return _with_coverage(found, settings.minimum_coverage if settings else 0.0)
+
+
+def _with_coverage(found: Finding, least: float) -> Finding:
+    """A window with too few labels is measured, but not judged."""
+    coverage: float = found.details.coverage if found.details else 1.0
+    if coverage >= least:
+        return found
+    note = f"only {coverage:.0%} of the rows have a label, less than minimum_coverage {least:.0%}: not judged"
+    return replace(found, violations=(), rows=0, notes=(*found.notes, note))
+
+
+def _uncompared(kind: Kind, rows: int, part: str) -> Finding:
+    note = f"nothing was compared: the package has no baseline/{part}; build the version again to get one"
+    return Finding(kind, rows, notes=(note,))
+
+
+_ANALYSES: dict[Kind, Callable[[Material], Finding]] = {
+    "DataQuality": data_quality,
+    "ModelQuality": model_quality,
+}

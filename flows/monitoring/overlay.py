@@ -1,0 +1,94 @@
+"""The project's own thresholds laid over the constraints that a baseline suggested; documents in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from configs.monitor import DataQuality, FeatureRule, ModelQuality
+
+_OVERRIDES = "monitoringConfigOverrides"
+_DISTRIBUTION = (
+    "comparison_threshold",
+    "comparison_method",
+    "categorical_comparison_threshold",
+    "categorical_drift_method",
+)
+
+
+def data_quality(document: Mapping[str, Any], settings: DataQuality) -> dict[str, Any]:
+    """`constraints.json` as the project wants it: thresholds, methods, rules of columns, exclusions."""
+    features = [
+        _ruled(feature, settings.features.get(feature["name"]))
+        for feature in document.get("features", ())
+        if feature["name"] not in settings.exclude
+    ]
+    known = dict(document.get("monitoring_config", {}))
+    distribution = {
+        **known.get("distribution_constraints", {}),
+        "perform_comparison": _switch(on=settings.perform_comparison),
+        **_given(settings, _DISTRIBUTION),
+    }
+    config = {
+        **known,
+        "datatype_check_threshold": settings.datatype_check_threshold,
+        "domain_content_threshold": settings.domain_content_threshold,
+        "distribution_constraints": distribution,
+    }
+    return {**document, "features": features, "monitoring_config": config}
+
+
+def _ruled(feature: Mapping[str, Any], rule: FeatureRule | None) -> dict[str, Any]:
+    made = dict(feature)
+    if rule is None:
+        return made
+    if rule.completeness is not None:
+        made["completeness"] = rule.completeness
+    if rule.is_non_negative is not None:
+        made["num_constraints"] = {
+            **made.get("num_constraints", {}),
+            "is_non_negative": rule.is_non_negative,
+        }
+    if rule.domains is not None:
+        made["string_constraints"] = {**made.get("string_constraints", {}), "domains": list(rule.domains)}
+    distribution: dict[str, Any] = _given(rule, _DISTRIBUTION)
+    if not rule.perform_comparison:
+        distribution["perform_comparison"] = _switch(on=False)
+    override = _given(rule, ("datatype_check_threshold", "domain_content_threshold"))
+    if distribution:
+        override["distribution_constraints"] = distribution
+    if override:
+        made[_OVERRIDES] = {**made.get(_OVERRIDES, {}), **override}
+    return made
+
+
+def model_quality(document: Mapping[str, Any], settings: ModelQuality) -> dict[str, Any]:
+    """The constraints of a baseline's metrics with the project's own limits in their place."""
+    made: dict[str, Any] = {}
+    for name, value in document.items():
+        if not name.endswith("_constraints"):
+            made[name] = value
+            continue
+        metrics = {metric: dict(limit) for metric, limit in value.items()}
+        for metric, limit in settings.constraints.items():
+            known = metrics.get(metric, {}).get("comparison_operator")
+            metrics[metric] = {
+                "threshold": limit.threshold,
+                "comparison_operator": limit.comparison_operator or known or _worse(metric),
+                "additional_properties": None,  # a limit that somebody set has no interval
+            }
+        made[name] = metrics
+    return made
+
+
+def _worse(metric: str) -> str:
+    grows = {"mae", "mse", "rmse", "false_positive_rate", "false_negative_rate", "log_loss", "brier"}
+    return "GreaterThanThreshold" if metric in grows else "LessThanThreshold"
+
+
+def _given(settings: DataQuality | FeatureRule, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name in names if (value := getattr(settings, name)) is not None}
+
+
+def _switch(*, on: bool) -> str:
+    return "Enabled" if on else "Disabled"

@@ -1,0 +1,300 @@
+"""One run for an endpoint, without Prefect: what is due is looked at, what came late is looked at again, and
+alarms follow.
+
+It may be killed at any moment and be done twice at once: a window is claimed before it is looked at, an
+execution and its figures are written together, and what an alarm asks for is written with the alarm.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from configs.monitor import Kind
+from deploy.errors import DeployError
+from flows.monitoring import actions, alerts, reports
+from flows.monitoring.executions import FAILURE, NO_DATA, Action, Alert, Execution, Status
+from flows.monitoring.hours import Hours
+from flows.monitoring.kinds import Material, analyse
+from flows.monitoring.logbook import Logbook
+from flows.monitoring.subject import Watched, subject, watched
+from flows.monitoring.windows import ON_DEMAND, SCHEDULES, Window, due
+from monitoring.findings import Finding
+from registry.errors import RegistryError
+from registry.errors import Temporary as RegistryTemporary
+from serving.errors import ServingError
+from steps.errors import StepError
+from steps.errors import Temporary as StepTemporary
+
+if TYPE_CHECKING:
+    from flows.wiring import Wiring
+
+log = logging.getLogger(__name__)
+
+LATE = timedelta(days=1)
+"""How long late captures change windows of kinds that need no labels."""
+KNOWN = (DeployError, RegistryError, StepError, ServingError, ValueError)
+"""Errors whose message says what to do."""
+TEMPORARY = (RegistryTemporary, StepTemporary)
+"""They end the run, which is then repeated."""
+
+Tell = Callable[[str], None]
+
+
+def silent(_news: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run has done."""
+
+    executions: tuple[Execution, ...] = ()
+    again: tuple[Execution, ...] = ()
+    """Windows that were looked at again, because labels or captures came late."""
+    changed: tuple[Alert, ...] = ()
+    actions: tuple[Action, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        done = (*self.executions, *self.again)
+        if not done:
+            return "nothing was due"
+        count = sum(len(one.violations) for one in done)
+        failed = [one for one in done if one.status is Status.FAILED]
+        parts = [f"{len(done)} executions, {count} violations"]
+        if self.again:
+            parts.append(f"{len(self.again)} of them again, for what came late")
+        if failed:
+            parts.append(f"{len(failed)} failed: {failed[0].reason}")
+        parts += [f"alarm {alert.alarm} {alert.status.value}" for alert in self.changed]
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run for one endpoint.
+
+    Args:
+        wiring: of the installation.
+        logbook: what is kept.
+        watched: the endpoint and its settings.
+        clock: tells the time.
+        flow_run: Prefect's id of the run, for people.
+        tell: told what happens.
+    """
+
+    wiring: Wiring
+    logbook: Logbook
+    watched: Watched
+    clock: Callable[[], datetime]
+    flow_run: str = ""
+    tell: Tell = field(default=silent)
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    @classmethod
+    def of(cls, wiring: Wiring, endpoint: str, clock: Callable[[], datetime], **more: object) -> Run:
+        """A run for an endpoint.
+
+        Raises:
+            deploy.errors.RolloutRefused: the endpoint cannot be watched, or nobody said how.
+            registry.errors.RegistryError: the registry does not have, or give, what the version is.
+        """
+        logbook = Logbook.of(wiring.engine)
+        found = watched(wiring, endpoint, logbook.history.watched(endpoint))
+        return cls(wiring, logbook, found, clock, **more)  # type: ignore[arg-type]  # named fields
+
+    @cached_property
+    def hours(self) -> Hours:
+        """Decoded captures of the endpoint."""
+        return Hours(self.wiring, self.watched)
+
+    # ---- the order of a run -------------------------------------------------------------------------------
+
+    def scheduled(self) -> Outcome:
+        """Everything that is due now, what came late since, alarms, and what these ask for."""
+        watch = self.logbook.history.watched(self.watched.endpoint)
+        if watch is None or watch.status != "Scheduled":
+            return Outcome(actions=self._act())
+        now = self.clock()
+        wanted = [
+            (kind, window)
+            for kind in self.watched.settings.kinds
+            for window in due(self.watched.settings, kind, now, watch.since, self._is_done(kind))
+        ]
+        known = self._open_for_late(now)
+        self._refresh([window for _, window in wanted] + [one.window for one in known])
+        fresh = [done for kind, window in wanted if (done := self._execute(kind, window, SCHEDULES[kind]))]
+        again = [self._again(one) for one in known if self._has_changed(one)]
+        return Outcome(tuple(fresh), tuple(again), self._alarms(), self._act())
+
+    def on_demand(self, window: Window, kinds: tuple[Kind, ...] = ()) -> Outcome:
+        """Look at one window now; no alarm follows from it."""
+        self._refresh([window])
+        wanted = kinds or self.watched.settings.kinds
+        if off := [kind for kind in wanted if kind not in self.watched.settings.kinds]:
+            raise ValueError(f"{', '.join(off)} is switched off in the project file; switch it on there")
+        return Outcome(tuple(self._asked(kind, window) for kind in wanted))
+
+    def _asked(self, kind: Kind, window: Window) -> Execution:
+        """A window that was looked at before is looked at again."""
+        schedule, now = f"{ON_DEMAND}{SCHEDULES[kind]}", self.clock()
+        if done := self._execute(kind, window, schedule):
+            return done
+        known = self.logbook.history.execution(self.watched.endpoint, schedule, window.scheduled)
+        assert known is not None  # noqa: S101 (what cannot be claimed is there)
+        return self._look(replace(known, window=window, modified=now, flow_run=self.flow_run))
+
+    def _is_done(self, kind: Kind) -> Callable[[datetime], bool]:
+        history, endpoint = self.logbook.history, self.watched.endpoint
+
+        def done(scheduled: datetime) -> bool:
+            found = history.execution(endpoint, SCHEDULES[kind], scheduled)
+            return found is not None and found.status.final
+
+        return done
+
+    def _refresh(self, windows: list[Window]) -> None:
+        """Decode what was captured in these windows since the last look."""
+        if windows:
+            self.hours.refresh(min(one.start for one in windows), max(one.end for one in windows), self.tell)
+
+    # ---- one window ---------------------------------------------------------------------------------------
+
+    def _execute(self, kind: Kind, window: Window, schedule: str) -> Execution | None:
+        now = self.clock()
+        wanted = Execution(
+            self.watched.endpoint, schedule, kind, window, Status.PENDING, now, now, flow_run=self.flow_run
+        )
+        began = self.logbook.history.claim(wanted, now)
+        return self._look(began) if began else None
+
+    def _again(self, known: Execution) -> Execution:
+        """Look at a window again; its verdict stays when that is not possible any more."""
+        finding, found = self._found(replace(known, flow_run=self.flow_run))
+        if finding is None:
+            self.tell(f"{known.kind} {known.window.start:%Y-%m-%d %H:%M} stays as it was: {found.reason}")
+            return known
+        return self._keep(known, finding, found)
+
+    def _look(self, began: Execution) -> Execution:
+        return self._keep(began, *self._found(began))
+
+    def _keep(self, began: Execution, finding: Finding | None, found: Execution) -> Execution:
+        """Keep the files, then the verdict: a verdict in the store has its files."""
+        out = reports.folder(self.wiring.settings.home, found)
+        ended = replace(found, modified=self.clock(), report=str(out), revision=began.revision + 1)
+        if self._stopping(began):
+            ended = replace(ended, status=Status.STOPPED, reason="stopped by a person", violations=())
+            finding = None
+        reports.write(out, ended, finding)
+        kept = self.logbook.history.finish(ended, finding.figures if finding else ())
+        self.tell(f"{kept.kind} {kept.window.start:%Y-%m-%d %H:%M} to {kept.window.end:%H:%M}: {_said(kept)}")
+        return kept
+
+    def _found(self, began: Execution) -> tuple[Finding | None, Execution]:
+        """The finding, and the execution as it ended."""
+        variant = self.hours.main(began.window, f"v{self.watched.stable}")
+        if variant is None:
+            return None, replace(began, status=Status.FAILED, reason=NO_DATA, violations=(), rows=0, hours={})
+        try:
+            behind = subject(self.wiring, self.watched.model, variant)
+            known = replace(began, variant=variant, model=behind.model, version=behind.version)
+            stretch = self.hours.stretch(variant, began.window)
+            material = Material(behind, stretch, self.watched.settings)
+            finding = analyse(began.kind, material)
+        except TEMPORARY:
+            raise
+        except KNOWN as error:
+            return None, _failed(replace(began, variant=variant), str(error))
+        except Exception as error:
+            log.exception("%s of %s failed", began.kind, began.endpoint)
+            return None, _failed(replace(began, variant=variant), f"{type(error).__name__}: {error}")
+        return finding, replace(
+            known,
+            status=Status(finding.status),
+            rows=finding.rows,
+            violations=finding.violations,
+            notes=(*finding.notes, *stretch.refused(), *self.hours.others(began.window, variant)),
+            reason="",
+            hours=stretch.digests(),
+        )
+
+    def _stopping(self, began: Execution) -> bool:
+        known = self.logbook.history.execution(*began.key)
+        return known is not None and known.status is Status.STOPPING
+
+    # ---- what came late -----------------------------------------------------------------------------------
+
+    def _open_for_late(self, now: datetime) -> list[Execution]:
+        """Executions that labels or captures may still change."""
+        settings = self.watched.settings
+        waits: dict[Kind, timedelta] = {
+            "DataQuality": LATE,
+            "ModelExplainability": LATE,
+            "ModelQuality": settings.model_quality.label_wait if settings.model_quality else LATE,
+            "ModelBias": settings.bias.label_wait if settings.bias else LATE,
+        }
+        return [
+            one
+            for kind in settings.kinds
+            for one in self.logbook.history.executions(
+                self.watched.endpoint, SCHEDULES[kind], since=now - waits[kind], last=1000
+            )
+            if one.status.judged or one.reason == NO_DATA
+        ]
+
+    def _has_changed(self, known: Execution) -> bool:
+        variant = known.variant or self.hours.main(known.window, f"v{self.watched.stable}")
+        return (
+            variant is not None and dict(known.hours) != self.hours.stretch(variant, known.window).digests()
+        )
+
+    # ---- what follows -------------------------------------------------------------------------------------
+
+    def _alarms(self) -> tuple[Alert, ...]:
+        return tuple(self._changes())
+
+    def _changes(self) -> Iterator[Alert]:
+        history, endpoint = self.logbook.history, self.watched.endpoint
+        for alarm in self.watched.settings.alarms:
+            schedule = SCHEDULES[alarm.monitor]
+            latest = history.executions(endpoint, schedule, judged=True, last=alarm.evaluation_period)
+            if not latest:
+                continue
+            named = {
+                one.window.scheduled: [point.figure for point in history.measured(one)]
+                for one in latest
+                if alarm.figure
+            }
+            before = self.logbook.alerts.alert(endpoint, alarm.name)
+            counted = alerts.count(alarm, latest, named)
+            became = alerts.change(before, counted, latest[0], self.clock())
+            if became and self.logbook.alerts.become(before, became, alerts.actions(alarm, became)):
+                self.tell(f"alarm {became.alarm} is {became.status.value}: {became.reason}")
+                yield became
+
+    def _act(self) -> tuple[Action, ...]:
+        hands = actions.Hands(self.wiring, self.watched, self.logbook.alerts, self.environment)
+        done = actions.perform(hands, self.clock())
+        for action in done:
+            self.tell(f"{action.name}: {action.outcome}")
+        return done
+
+
+def _failed(known: Execution, reason: str) -> Execution:
+    return replace(known, status=Status.FAILED, reason=reason[:FAILURE], violations=(), rows=0)
+
+
+def _said(execution: Execution) -> str:
+    if execution.status is Status.VIOLATED:
+        return f"{len(execution.violations)} violations in {execution.rows:,} rows"
+    if execution.status is Status.COMPLETED:
+        return f"no violations in {execution.rows:,} rows"
+    return f"{execution.status.value}: {execution.reason}"

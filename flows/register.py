@@ -1,0 +1,203 @@
+"""The register flow: an archive that no build of ours made becomes a version like any other.
+
+A pipeline, many models behind one server, a user's own code, or a package built elsewhere: it is checked,
+tried with real requests in a real model server, and registered with what was found. Approval, staging,
+endpoint tests, canary and rollback are then the same as for what a build makes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from configs.load import LoadedHosting, ProjectError, dump, load_hosting
+from configs.samples import SampleFile
+from deploy.errors import Permanent as DeployPermanent
+from deploy.plan import check_serving
+from flows import registering
+from flows.dossier import SAMPLES_TAG
+from flows.evidence import resting_on_samples, write_evidence, write_project
+from flows.retrying import is_temporary
+from flows.wiring import Wiring, connect, operating_system_user, utc_now
+from registry import tracking
+from registry.errors import Permanent as RegistryPermanent
+from registry.port import ModelVersion
+from steps import archive, sheet, trial
+from steps.archive import Gathered
+from steps.errors import Permanent as StepPermanent
+from steps.job import digest_of
+from steps.samples import FILE as SAMPLES_FILE
+from steps.samples import Sample, choose
+from steps.samples import write as write_samples
+from steps.trial import Tried
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Everything the registry is told."""
+
+    loaded: LoadedHosting
+    gathered: Gathered
+    samples: tuple[Sample, ...]
+    tried: tuple[Tried, ...]
+    """Empty when nothing was tried here."""
+    author: str
+
+
+@flow(name="register", flow_run_name="register-{archive}")
+def register(
+    archive: str,
+    project: str,
+    samples: list[dict[str, Any]],
+    author: str = "",
+    untried: bool = False,  # noqa: FBT001, FBT002 - Prefect's parameters go by name
+) -> State[Any]:
+    """Check, try and register an archive as a version of the project's model.
+
+    Args:
+        archive: path of an archive or a folder.
+        project: path of the project file; data, process and train are not needed in it.
+        samples: entries of a samples file with absolute paths; the archive's own samples when empty.
+        author: who registers; the operating-system user when empty.
+        untried: run nothing here; the endpoint tests on staging are then the first to ask.
+    """
+    wiring = connect()
+    try:
+        loaded = resting_on_samples(load_hosting(Path(project)))
+        with tempfile.TemporaryDirectory(dir=_passing(wiring), prefix="tmp-register-") as place:
+            gathered = check(loaded, wiring.settings.target, Path(archive), Path(place))
+            files = [SampleFile.model_validate(one) for one in samples]
+            asked = choose(files, gathered.samples, many=gathered.contents.kind == "multi-model")
+            skip = untried or bool(loaded.project.container.image)
+            tried = () if skip else try_out(loaded, gathered, asked, Path(place) / "server.log")
+            known = tuple(one.sample for one in tried) or asked
+            author = author or operating_system_user()
+            version = enter(wiring, Entry(loaded, gathered, known, tried, author))
+    except (ProjectError, StepPermanent, DeployPermanent, RegistryPermanent) as stop:
+        return Failed(name="Stopped", message=str(stop))
+    return Completed(
+        message=f"{version.model} version {version.version} waits for approval",
+        data={"model": version.model, "version": version.version},
+    )
+
+
+def _passing(wiring: Wiring) -> Path:
+    """Where what a killed run leaves is removed in time."""
+    folder = wiring.settings.home / "packages"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@task(name="check archive")
+def check(loaded: LoadedHosting, target: str, source: Path, place: Path) -> Gathered:
+    """What is in the archive, and whether it fits the project."""
+    project = loaded.project
+    gathered = archive.gather(source, place, own_image=bool(project.container.image))
+    stated = gathered.contents.model
+    if stated and stated != project.model:
+        raise archive.ArchiveRefused(
+            f"the archive holds the model {stated} and the project is about {project.model}; name them alike"
+        )
+    if project.production.explain and gathered.contents.kind != "package":
+        raise archive.ArchiveRefused(
+            f"{archive.described(gathered.contents)} cannot be explained; remove production.explain"
+        )
+    kind = gathered.contents.kind
+    check_serving(project, project.target or target, kind if kind in {"pipeline", "multi-model"} else "")
+    rows = [{"part": name, "is": what} for name, what in gathered.contents.parts]
+    whole = {"part": "archive", "is": archive.described(gathered.contents)}
+    create_table_artifact(key="archive", table=[whole, *rows], description=f"digest {gathered.digest}")
+    get_run_logger().info("%s, digest %s", archive.described(gathered.contents), gathered.digest[:12])
+    return gathered
+
+
+@task(name="try samples", timeout_seconds=3600)
+def try_out(
+    loaded: LoadedHosting, gathered: Gathered, asked: Sequence[Sample], log: Path
+) -> tuple[Tried, ...]:
+    """Every sample twice, in a model server of this machine."""
+    project = loaded.project
+    tolerance = project.staging.tests.tolerance
+    tried = trial.run(gathered.folder, asked, log, tolerance=tolerance, environment=project.environment)
+    create_table_artifact(key="samples", table=sheet.tried_rows(tried), description="answers to the samples")
+    get_run_logger().info("%d samples answered", len(tried))
+    return tried
+
+
+@task(name="register", retries=3, retry_delay_seconds=[1, 5, 15], retry_condition_fn=is_temporary)
+def enter(wiring: Wiring, entry: Entry) -> ModelVersion:
+    """A version that waits for approval; the same archive, project and samples give the same version."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        found = evidence(entry, folder)
+        tags = registering.tags(entry.loaded, found, digest_of(folder / "evidence.json"))
+        tags |= {SAMPLES_TAG: found[SAMPLES_TAG], "kind": entry.gathered.contents.kind}
+        version = registering.enter(
+            wiring, entry.loaded.project, _report(entry, tags, folder), _sheet(entry, tags)
+        )
+    registering.announce(wiring, version)
+    wanted = set(entry.loaded.project.approval.required_evidence)
+    if lacking := sorted(wanted - set(found["kinds"])):
+        get_run_logger().warning(
+            "approval asks for evidence that an archive does not bring: %s; attach it, or list what is "
+            "wanted in approval.required_evidence",
+            ", ".join(lacking),
+        )
+    return version
+
+
+def evidence(entry: Entry, out: Path) -> dict[str, Any]:
+    """Write `evidence.json`, `project.json` and `samples.json` into `out`; returns the first."""
+    content = write_samples(entry.samples)
+    (out / SAMPLES_FILE).write_bytes(content)
+    contents = entry.gathered.contents
+    kinds: dict[str, Any] = {
+        "package": {"passed": True, "kind": contents.kind, "parts": dict(contents.parts)},
+    }
+    if entry.tried:
+        compared = sum(one.expected for one in entry.tried)
+        kinds["samples"] = {"passed": True, "requests": len(entry.tried), "expected_answers": compared}
+    found = {
+        "kinds": kinds,
+        "metrics": {},
+        "author": entry.author,
+        "digest": entry.gathered.digest,
+        SAMPLES_TAG: hashlib.sha256(content).hexdigest(),
+        "project_digest": write_project(out, dump(entry.loaded.project)),
+    }
+    write_evidence(out, found)
+    return found
+
+
+def _report(entry: Entry, tags: Mapping[str, str], folder: Path) -> tracking.RunReport:
+    now, contents = utc_now(), entry.gathered.contents
+    return tracking.RunReport(
+        experiment=entry.loaded.project.name,
+        name=f"register {tags['digest'][:12]}",
+        started=now,
+        ended=now,
+        params={"kind": contents.kind, "parts": ", ".join(name for name, _ in contents.parts)},
+        metrics=[tracking.Metric("bytes", entry.gathered.archive.stat().st_size)],
+        **registering.where(tags, entry.gathered.archive, folder),
+    )
+
+
+def _sheet(entry: Entry, tags: Mapping[str, str]) -> registering.Sheet:
+    project = entry.loaded.project
+    return lambda link: sheet.archive_sheet(
+        f"{project.model}: {project.description or project.name}",
+        entry.gathered.contents,
+        entry.samples,
+        entry.tried,
+        facts={name: tags[name] for name in ("digest", "author", "git_commit") if tags[name]},
+        link=link,
+    )

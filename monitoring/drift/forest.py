@@ -1,0 +1,249 @@
+"""Rows unlike any in the baseline: an isolation forest as plain arrays.
+
+scikit-learn grows the trees once, at the baseline. What is kept is numbers (no pickle, nothing to trust), and
+scoring is a pure function of them that needs numpy alone. Scores equal scikit-learn's `-score_samples`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitoring.drift.distribution import Floats
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TREES = 100
+SAMPLE = 256
+"""Rows from which each tree is grown."""
+USUAL = 0.999
+"""Share of the baseline's rows that are not outliers."""
+CHUNK = 65_536
+"""Rows that are scored at once, so that memory does not grow with the table."""
+_EULER = 0.5772156649015329
+_LEARNT = 20_000
+"""Rows of the baseline that set the threshold, at most; evenly spaced."""
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How one column becomes numbers."""
+
+    name: str
+    median: float | None = None
+    """Numbers: put in place of missing and infinite ones."""
+    frequencies: Mapping[str, float] | None = None
+    """Texts: the share of each in the baseline; others, and missing ones, count 0, so that rare is far."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forest:
+    """Trees side by side; a node's children and split stand at its number."""
+
+    columns: tuple[Encoding, ...]
+    roots: Ints
+    feature: Ints
+    """Column a node splits by; -1 at a leaf."""
+    threshold: Floats
+    """Rows at most this go left; compared in single precision, as scikit-learn does."""
+    left: Ints
+    right: Ints
+    length: Floats
+    """Path length of a leaf: its depth, and what its rows would still need."""
+    expected: float
+    """Mean path length in a tree of the sample's size; what makes scores comparable."""
+    limit: float
+    """Score above which a row is an outlier."""
+
+
+def fit(frame: pl.DataFrame, columns: Sequence[str], *, seed: int, trees: int = TREES) -> Forest:
+    """Grow a forest from a baseline.
+
+    Args:
+        frame: its rows.
+        columns: those to look at; numbers and texts.
+        seed: equal seeds and rows give an equal forest.
+        trees: how many.
+
+    Raises:
+        ValueError: there are no rows or no columns.
+    """
+    from sklearn.ensemble import IsolationForest
+
+    if not frame.height or not columns:
+        raise ValueError("a forest needs at least one row and one column; give it the baseline's")
+    encodings = tuple(_learn(frame, name) for name in columns)
+    every = max(1, frame.height // _LEARNT)
+    matrix = encode(encodings, frame.gather_every(every))
+    size = min(SAMPLE, len(matrix))
+    model = IsolationForest(n_estimators=trees, max_samples=size, random_state=seed).fit(matrix)
+    grown = _flatten(encodings, [one.tree_ for one in model.estimators_], size)
+    return replace(grown, limit=float(np.quantile(_scores(grown, matrix), USUAL)))
+
+
+def _learn(frame: pl.DataFrame, name: str) -> Encoding:
+    import polars as pl
+
+    column = frame[name]
+    if column.dtype.is_numeric() or column.dtype == pl.Boolean:
+        numbers = column.cast(pl.Float64).to_numpy()
+        finite = numbers[np.isfinite(numbers)]
+        return Encoding(name, median=float(np.median(finite)) if finite.size else 0.0)
+    counted = column.drop_nulls().cast(pl.String).value_counts().sort("count", name, descending=[True, False])
+    shares = counted.select(pl.col(name), pl.col("count") / max(1, column.len()))
+    return Encoding(name, frequencies=dict(shares.head(1000).iter_rows()))
+
+
+def encode(columns: Sequence[Encoding], frame: pl.DataFrame) -> NDArray[np.float32]:
+    """Rows as a matrix; a column that is missing or of another kind counts as missing throughout."""
+    made = [_encoded(one, frame) for one in columns]
+    return np.column_stack(made).astype(np.float32) if made else np.empty((frame.height, 0), np.float32)
+
+
+def _encoded(one: Encoding, frame: pl.DataFrame) -> Floats:
+    import polars as pl
+
+    if one.median is None:
+        known = one.frequencies or {}
+        if one.name not in frame.columns or not known:
+            return np.zeros(frame.height)
+        texts = frame[one.name].cast(pl.String, strict=False)
+        shares = texts.replace_strict(list(known), list(known.values()), default=0.0, return_dtype=pl.Float64)
+        return shares.to_numpy().astype(float)
+    if one.name not in frame.columns or not _number_like(frame[one.name].dtype):
+        return np.full(frame.height, one.median)
+    numbers = frame[one.name].cast(pl.Float64, strict=False).to_numpy().astype(float)
+    kept = np.isfinite(numbers) & (np.abs(numbers) < np.finfo(np.float32).max)
+    return np.where(kept, numbers, one.median)
+
+
+def _number_like(dtype: pl.DataType) -> bool:
+    import polars as pl
+
+    return dtype.is_numeric() or dtype in {pl.Boolean, pl.String, pl.Null}
+
+
+def _flatten(columns: tuple[Encoding, ...], trees: Sequence[Any], size: int) -> Forest:
+    counts = [tree.node_count for tree in trees]
+    roots = np.concatenate(([0], np.cumsum(counts)[:-1])).astype(np.int64)
+    leaf = np.concatenate([tree.children_left < 0 for tree in trees])
+    return Forest(
+        columns=columns,
+        roots=roots,
+        feature=np.where(leaf, -1, np.concatenate([tree.feature for tree in trees])).astype(np.int64),
+        threshold=np.where(leaf, 0.0, np.concatenate([tree.threshold for tree in trees])),
+        left=_shifted([tree.children_left for tree in trees], roots),
+        right=_shifted([tree.children_right for tree in trees], roots),
+        length=np.concatenate([_lengths(tree) for tree in trees]),
+        expected=float(_average_path(np.array([size]))[0]),
+        limit=math.inf,
+    )
+
+
+def _shifted(children: Sequence[Ints], roots: Ints) -> Ints:
+    """Children's numbers among the nodes of all trees; 0 for those of leaves."""
+    moved = [np.where(own < 0, 0, own + root) for own, root in zip(children, roots, strict=True)]
+    return np.concatenate(moved).astype(np.int64)
+
+
+def _lengths(tree: Any) -> Floats:
+    """Depth of each node, and the average path in a tree of the rows that ended there."""
+    depth = np.zeros(tree.node_count)
+    for node in range(tree.node_count):  # children stand behind their parents
+        for child in (tree.children_left[node], tree.children_right[node]):
+            if child > 0:
+                depth[child] = depth[node] + 1
+    return depth + _average_path(tree.n_node_samples)
+
+
+def _average_path(rows: NDArray[Any]) -> Floats:
+    """Mean depth of an unsuccessful search in a binary tree of so many rows (Liu, Ting and Zhou, 2008)."""
+    n = np.maximum(rows, 3).astype(float)
+    many = 2 * (np.log(n - 1) + _EULER) - 2 * (n - 1) / n
+    return np.where(rows <= 1, 0.0, np.where(rows == 2, 1.0, many))
+
+
+def score(forest: Forest, frame: pl.DataFrame) -> Floats:
+    """How isolated each row is, from 0 to 1; about 0.5 is usual. Rows above `forest.limit` are outliers."""
+    return _scores(forest, encode(forest.columns, frame))
+
+
+def _scores(forest: Forest, matrix: NDArray[np.float32]) -> Floats:
+    parts = [_chunk(forest, matrix[at : at + CHUNK]) for at in range(0, len(matrix), CHUNK)]
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _chunk(forest: Forest, matrix: NDArray[np.float32]) -> Floats:
+    total = np.zeros(len(matrix))
+    for root in forest.roots:
+        node = np.full(len(matrix), root)
+        moving = np.flatnonzero(forest.feature[node] >= 0)
+        while moving.size:
+            here = node[moving]
+            goes_left = matrix[moving, forest.feature[here]] <= forest.threshold[here]
+            node[moving] = np.where(goes_left, forest.left[here], forest.right[here])
+            moving = moving[forest.feature[node[moving]] >= 0]
+        total += forest.length[node]
+    if not forest.expected:
+        return np.full(len(matrix), 0.5)
+    return np.asarray(2.0 ** (-total / (len(forest.roots) * forest.expected)))
+
+
+_ARRAYS = ("roots", "feature", "threshold", "left", "right", "length")
+
+
+def document(forest: Forest) -> dict[str, Any]:
+    """The forest as JSON-able data; equal forests give equal documents."""
+    columns = [
+        {"name": one.name, "median": one.median}
+        if one.frequencies is None
+        else {"name": one.name, "frequencies": dict(one.frequencies)}
+        for one in forest.columns
+    ]
+    arrays = {name: getattr(forest, name).tolist() for name in _ARRAYS}
+    return {"columns": columns, **arrays, "expected": forest.expected, "limit": forest.limit}
+
+
+def read(document: Mapping[str, Any]) -> Forest:
+    """A forest from `document`.
+
+    Raises:
+        ValueError: arrays do not fit together, or lead round in circles.
+    """
+    columns = tuple(
+        Encoding(one["name"], one.get("median"), one.get("frequencies")) for one in document["columns"]
+    )
+    whole = {name: np.array(document[name], dtype=np.int64) for name in ("roots", "feature", "left", "right")}
+    forest = Forest(
+        columns=columns,
+        roots=whole["roots"],
+        feature=whole["feature"],
+        threshold=np.array(document["threshold"], dtype=float),
+        left=whole["left"],
+        right=whole["right"],
+        length=np.array(document["length"], dtype=float),
+        expected=float(document["expected"]),
+        limit=float(document["limit"]),
+    )
+    _check(forest)
+    return forest
+
+
+def _check(forest: Forest) -> None:
+    nodes = len(forest.feature)
+    inner = np.flatnonzero(forest.feature >= 0)
+    sound = (
+        all(len(getattr(forest, name)) == nodes for name in _ARRAYS[1:])
+        and (forest.feature < len(forest.columns)).all()
+        and ((forest.roots >= 0) & (forest.roots < nodes)).all()
+        and all(((side[inner] > inner) & (side[inner] < nodes)).all() for side in (forest.left, forest.right))
+    )
+    if not sound:
+        raise ValueError("these arrays are no isolation forest; make the baseline again")

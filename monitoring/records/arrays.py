@@ -1,0 +1,154 @@
+"""Binary bodies to rows: npy, Parquet and Arrow, each checked before anything is made of it."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from monitoring.records.columns import own_name, whole_numbers
+from monitoring.records.documents import titles
+from monitoring.records.layout import Unreadable
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MOST_VALUES = 25 * 1024 * 1024
+"""Rows times columns that one body may unpack to."""
+
+
+def npy(body: bytes, names: Sequence[str]) -> pl.DataFrame:
+    """Rows of a `.npy` array, or of a structured one by its fields; objects are never loaded.
+
+    Raises:
+        Unreadable: it is no such array.
+    """
+    import polars as pl
+
+    array = _array(body)
+    if array.dtype.names is not None:
+        flat = array.reshape(-1)
+        return pl.DataFrame([_column(own_name(name), flat[name]) for name in array.dtype.names])
+    if array.ndim == 0 or array.ndim > 2:
+        raise Unreadable("array has not one or two dimensions")
+    if array.ndim == 1:
+        array = array.reshape(1, -1) if len(names) > 1 else array.reshape(-1, 1)
+    given = titles(names, array.shape[1])
+    return pl.DataFrame([whole_numbers(_column(name, array[:, n])) for n, name in enumerate(given)])
+
+
+def _column(name: str, values: Any) -> pl.Series:
+    import numpy as np
+    import polars as pl
+
+    if values.ndim > 1:
+        listed = values.reshape(len(values), -1).astype(float).tolist()
+        return pl.Series(name, listed, pl.List(pl.Float64))
+    kind = values.dtype.kind
+    if kind == "f":
+        return pl.Series(name, values.astype(np.float64)).fill_nan(None)
+    if kind == "S":
+        values = np.char.decode(values, "utf-8", "replace")
+    if kind in "SU":
+        texts = [text.encode("utf-8", "replace").decode() or None for text in values.tolist()]
+        return pl.Series(name, texts, pl.String)
+    if kind in "iub":
+        return pl.Series(name, values.astype(np.float64 if values.dtype.str[1:] == "u8" else values.dtype))
+    raise Unreadable(f"array holds {values.dtype.name[:20]}")
+
+
+def _array(body: bytes) -> Any:
+    import numpy as np
+
+    stream = io.BytesIO(body)
+    try:
+        version = np.lib.format.read_magic(stream)
+        first = version == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        shape, fortran, kind = read(stream)
+    except Exception:  # noqa: BLE001 - the header is a Python literal: parsing it may fail in any way
+        raise Unreadable("body is not an npy array") from None
+    count, left = math.prod(shape), len(body) - stream.tell()
+    if kind.hasobject or kind.itemsize == 0 or min(shape, default=1) < 0 or count * kind.itemsize != left:
+        raise Unreadable("npy header does not fit its body")
+    array = np.frombuffer(body, kind, count, stream.tell())
+    return array.reshape(shape, order="F" if fortran else "C")
+
+
+def parquet(body: bytes, _names: Sequence[str] = ()) -> pl.DataFrame:
+    """Rows of a Parquet file.
+
+    Raises:
+        Unreadable: it is none, or claims too many values.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from serving.codecs.pages import check_pages
+    from serving.errors import ServingError
+
+    try:
+        file = pq.ParquetFile(pa.BufferReader(body), pre_buffer=False)
+        _check_size(file.metadata.num_rows, len(file.schema_arrow))
+        check_pages(body, list(file.schema_arrow.names), MOST_VALUES * 8)
+        return _frame(file.read(use_threads=False))
+    except (pa.ArrowException, OSError, ValueError, ServingError):
+        raise Unreadable("body is not a Parquet file that can be read") from None
+
+
+def arrow(body: bytes, _names: Sequence[str] = ()) -> pl.DataFrame:
+    """Rows of an Arrow stream without compression.
+
+    Raises:
+        Unreadable: it is none, or claims too many values.
+    """
+    import pyarrow as pa
+
+    try:
+        with pa.ipc.open_stream(pa.py_buffer(body)) as stream:
+            batches, total = [], 0
+            for batch in stream:
+                total += batch.num_rows
+                _check_size(total, len(stream.schema))
+                batch.validate(full=True)
+                batches.append(batch)
+            return _frame(pa.Table.from_batches(batches, stream.schema))
+    except (pa.ArrowException, OSError, ValueError):
+        raise Unreadable("body is not an Arrow stream that can be read") from None
+
+
+def _check_size(rows: int, columns: int) -> None:
+    if rows * max(columns, 1) > MOST_VALUES:
+        raise Unreadable("body unpacks to too many values")
+
+
+def _frame(table: Any) -> pl.DataFrame:
+    """A frame of plain types: what is nested becomes dotted names, or JSON."""
+    import polars as pl
+
+    made = pl.DataFrame(table)
+    while nested := [name for name, kind in made.schema.items() if isinstance(kind, pl.Struct)]:
+        made = made.unnest(nested, separator=".")
+    return made.select(_plain(made[name]).alias(own_name(name)) for name in made.columns)
+
+
+def _plain(values: pl.Series) -> pl.Series:
+    import polars as pl
+
+    kind = values.dtype
+    if kind.is_float():
+        return values.cast(pl.Float64).fill_nan(None)
+    if kind.is_integer():
+        return values.cast(pl.Int64, strict=False)
+    if isinstance(kind, pl.Decimal):
+        return values.cast(pl.Float64)
+    if isinstance(kind, pl.List | pl.Array):
+        inner = kind.inner
+        numeric = inner is not None and inner.is_numeric()
+        return values.cast(pl.List(pl.Float64)) if numeric else values.cast(pl.List(pl.String)).list.join(",")
+    if kind in (pl.Boolean, pl.Null):
+        return values
+    if kind == pl.Binary:
+        return values.bin.encode("base64")
+    return values.cast(pl.String)

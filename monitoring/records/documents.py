@@ -1,0 +1,105 @@
+"""JSON documents to rows, one by one: whatever shape they have, nested objects to dotted names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from monitoring.records.columns import own_name
+from monitoring.records.layout import Unreadable
+
+Row = dict[str, Any]
+LISTS = ("instances", "records", "rows", "predictions", "inputs", "outputs", "data")
+"""Entries of a document that hold its rows, when they are lists."""
+MOST_DEPTH = 32
+VALUE = "value"
+"""Name of a value that stands alone."""
+
+
+def rows(body: str | bytes, names: Sequence[str]) -> list[Row]:
+    """Rows of one document.
+
+    Args:
+        body: the document.
+        names: of the values of rows that are lists.
+
+    Raises:
+        Unreadable: it is no JSON, or nests too deeply.
+    """
+    return _rows(load(body), names)
+
+
+def line_rows(body: str | bytes, names: Sequence[str]) -> list[Row]:
+    """Rows of JSON Lines, one or more in each line.
+
+    Raises:
+        Unreadable: a line is no JSON.
+    """
+    encoded = body.encode() if isinstance(body, str) else body
+    return [row for line in encoded.split(b"\n") if line.strip() for row in _rows(load(line), names)]
+
+
+def load(body: str | bytes) -> Any:
+    """The document; NaN and Infinity, which JSON does not have but others write, are taken.
+
+    Raises:
+        Unreadable: it is no JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise Unreadable("body is not JSON") from None
+
+
+def _rows(document: Any, names: Sequence[str]) -> list[Row]:
+    if isinstance(document, dict):
+        if isinstance(titles := document.get("columns"), list) and isinstance(document.get("data"), list):
+            return [_row(one, [str(title) for title in titles]) for one in document["data"]]
+        held = next((document[name] for name in LISTS if isinstance(document.get(name), list)), None)
+        document = [document] if held is None else held
+    elif not isinstance(document, list):
+        document = [document]
+    if (
+        names
+        and len(document) == len(names) > 1
+        and not any(isinstance(one, dict | list) for one in document)
+    ):
+        document = [document]  # one row without the list around it
+    return [_row(one, names) for one in document]
+
+
+def _row(value: Any, names: Sequence[str]) -> Row:
+    if isinstance(value, dict):
+        return dict(flat(value))
+    if isinstance(value, list):
+        return dict(zip(titles(names, len(value)), value, strict=True))
+    return {names[0] if len(names) == 1 else VALUE: value}
+
+
+def titles(names: Sequence[str], width: int) -> list[str]:
+    """Names of so many columns: the known ones, then `_c7` and so on."""
+    known = [own_name(name) for name in names[:width]]
+    return known + [f"_c{number}" for number in range(len(known), width)]
+
+
+def flat(value: dict[Any, Any], above: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Names and values of an object, those of nested objects with dots; lists stay.
+
+    Raises:
+        Unreadable: it nests more than `MOST_DEPTH` deep.
+    """
+    if depth > MOST_DEPTH:
+        raise Unreadable("objects nest too deeply")
+    for name, one in value.items():
+        full = f"{above}{name}" if above else own_name(name)
+        if isinstance(one, dict):
+            yield from flat(one, f"{full}.", depth + 1)
+        else:
+            yield full, one

@@ -1,0 +1,157 @@
+"""The folder `baseline/` of a package: what live traffic is held against, made when the model is packed.
+
+Inputs are described as the model sees them, over the rows it was trained on; predictions, quality and
+attributions over the hold-out, which it never saw. The same rows give the same bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from configs.monitor import Monitor
+from monitoring.payloads import plain_label
+from monitoring.rows import LABEL, PREDICTED, SCORE
+from serving.manifest import Manifest
+from serving.predictions import Predictions
+from steps.baseline import Part, encoded, quality_baseline
+
+if TYPE_CHECKING:
+    import polars as pl
+
+log = logging.getLogger(__name__)
+
+FOLDER = "baseline"
+PROFILE, STATISTICS, CONSTRAINTS, NOTES = (
+    "profile.bin",
+    "statistics.json",
+    "constraints.json",
+    "notes.json",
+)
+PREPROCESS = "preprocess.py"
+SEED = 7
+"""Of subsamples, folds and trees."""
+BROKEN = (ArithmeticError, LookupError, TypeError, ValueError)
+"""What data that are unlike any other may raise: one part is left out, the package is made."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a baseline is made from."""
+
+    manifest: Manifest
+    seen: pl.DataFrame
+    """Training rows with the model's inputs."""
+    held: pl.DataFrame
+    """Hold-out rows with the inputs and the target."""
+    target: str
+    predictions: Predictions
+    """Of the packed model on the hold-out."""
+    monitor: Monitor | None = None
+    script: bytes = b""
+    """The project's `preprocess`."""
+
+    def rows(self) -> pl.DataFrame:
+        """The hold-out as live rows look: inputs, prediction and label."""
+        import polars as pl
+
+        inputs = self.inputs(self.held)
+        labels = [plain_label(value) for value in self.held[self.target].to_list()]
+        return inputs.with_columns(*self._predicted(), pl.Series(LABEL, labels, pl.String))
+
+    def inputs(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The inputs as the model takes them: numbers, and texts."""
+        import polars as pl
+
+        return rows.select(
+            pl.col(one.name).cast(pl.Float64 if one.type == "double" else pl.String)
+            for one in self.manifest.inputs
+        )
+
+    def _predicted(self) -> Iterator[pl.Series]:
+        import polars as pl
+
+        scores, labels = self.predictions.scores, self.predictions.labels
+        if labels is None:
+            yield pl.Series(PREDICTED, scores.tolist(), pl.Float64)
+            return
+        yield pl.Series(PREDICTED, [plain_label(one) for one in labels], pl.String)
+        kind = pl.List(pl.Float64) if scores.ndim > 1 else pl.Float64
+        yield pl.Series(SCORE, scores.tolist(), kind)
+
+
+def files(ground: Ground) -> dict[str, bytes]:
+    """Every file of the folder, by its path in the package.
+
+    A part that cannot be made for these data is left out, and `notes.json` says why.
+    """
+    made: dict[str, bytes] = {}
+    notes: dict[str, Sequence[str]] = {}
+    for name, part in PARTS.items():
+        try:
+            files, told = part(ground)
+        except BROKEN as error:
+            log.warning("the baseline has no %s: %s", name, error)
+            files, told = {}, (f"left out: {type(error).__name__}: {error}",)
+        made |= files
+        if told:
+            notes[name] = list(told)
+    if ground.script:
+        made[PREPROCESS] = ground.script
+    made[NOTES] = encoded(notes)
+    return {f"{FOLDER}/{name}": content for name, content in made.items()}
+
+
+Made = tuple[dict[str, bytes], Sequence[str]]
+
+
+def _data_quality(ground: Ground) -> Made:
+    """Profile, statistics and constraints of inputs, predicted labels and scores."""
+    from monitoring.drift import constraints
+    from monitoring.profiles import Profile, statistics
+    from monitoring.records import layout_of
+    from steps.hour import profiled
+    from steps.hours import kinds_of
+
+    kinds = kinds_of(layout_of(ground.manifest))
+    inputs = profiled(iter([ground.inputs(ground.seen)]), kinds)
+    answers = profiled(iter([ground.rows()]), kinds)
+    ours = {name: column for name, column in answers.columns.items() if name in {PREDICTED, SCORE}}
+    profile = Profile(inputs.rows, {**inputs.columns, **ours})
+    return {
+        PROFILE: profile.to_bytes(),
+        STATISTICS: encoded(statistics.document(profile)),
+        CONSTRAINTS: encoded(constraints.document(constraints.suggest(profile))),
+    }, ()
+
+
+def _model_quality(ground: Ground) -> Made:
+    """Metrics of the hold-out, and what estimates them without labels."""
+    manifest = ground.manifest
+    features = [one.name for one in manifest.inputs]
+    return _of(quality_baseline(ground.rows(), manifest.task, manifest.classes, features=features, seed=SEED))
+
+
+def _of(part: Part) -> Made:
+    return part.files(), part.notes
+
+
+PARTS: Mapping[str, Callable[[Ground], Made]] = {
+    "data quality": _data_quality,
+    "model quality": _model_quality,
+}
+
+
+def relevant(monitor: Monitor | None) -> dict[str, Any]:
+    """The part of the project's settings that the folder depends on; thresholds are laid over it later."""
+    if monitor is None:
+        return {}
+    bias = monitor.bias.model_dump(mode="json") if monitor.bias else None
+    explain = monitor.explainability
+    return {
+        "bias": bias,
+        "explainability": {"rows": explain.rows, "method": explain.method} if explain else None,
+        "preprocess": monitor.preprocess,
+    }

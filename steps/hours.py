@@ -1,0 +1,375 @@
+"""Captures of an endpoint to decoded hours: `{home}/monitoring/{endpoint}/{variant}/yyyy/mm/dd/hh/`.
+
+Only capture files that are new are read. An hour that still grows is completed at a later call; one that is
+interrupted is as it was before. Memory holds a few thousand records, whatever the hour holds.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.retention import Item, Retention, expired
+from monitoring.profiles import Kind, Profile
+from monitoring.records import Decoded, Layout, decode
+from monitoring.rows import AT, LABEL, LABEL_AT
+from serving.capture import CaptureUnreadable, Place, read
+from serving.capture.sealing import SUFFIX
+from steps import disk
+from steps.errors import DataRefused
+from steps.hour import HOURS, ROWS, Hour, Seal, batches, hours_below, measured, profiled
+from steps.listing import Listing, listing
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from monitoring.records import Handler
+
+AT_ONCE = 16_384
+"""Records that are decoded together."""
+LARGEST = 32 << 20
+"""Bytes of lines that are decoded together, nearly."""
+EXAMPLES = 20
+WORK = ".work"
+"""Folder of a variant where an hour is prepared."""
+Progress = Callable[[int], Any]
+"""Told how many records were read so far."""
+
+
+def _silent(_records: int) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """Where an endpoint's captures are, how to read them, and where its hours go."""
+
+    root: Path
+    """`{home}/monitoring/{endpoint}`."""
+    captures: Place
+    """Of the endpoint, with a part for each variant."""
+    layout: Callable[[str], Layout] = field(default=lambda _variant: Layout())
+    """What is known of a variant's model."""
+    key: bytes | None = field(default=None, repr=False)
+    """Opens captures that are encrypted at rest."""
+    handler: Handler | None = None
+    """The project's `preprocess_handler`."""
+    reading: str = ""
+    """Changes when the handler does; hours that were read otherwise are then read again."""
+
+
+def kinds_of(layout: Layout) -> dict[str, Kind]:
+    """How a profile counts the inputs."""
+    return {name: "numeric" if kind == "double" else "categorical" for name, kind in layout.inputs}
+
+
+def variants(stock: Stock) -> list[str]:
+    """Variants that have captures.
+
+    Raises:
+        DataRefused: the captures cannot be reached.
+    """
+    try:
+        return stock.captures.parts()
+    except CaptureUnreadable as error:
+        raise DataRefused(f"captures in {stock.captures}: {error}") from error
+
+
+def bring(
+    stock: Stock, variant: str, since: datetime, until: datetime, progress: Progress = _silent
+) -> tuple[Hour, ...]:
+    """Decode what is new of the hours that touch a time; returns those that changed.
+
+    Args:
+        stock: the endpoint.
+        variant: whose captures.
+        since: an aware time.
+        until: an aware time, not included.
+        progress: told how many records were read so far.
+
+    Raises:
+        DataRefused: captures cannot be reached, or none of the new files can be read.
+    """
+    return gather(stock, variant, listing(stock.captures.within(variant), since, until), progress)
+
+
+def gather(stock: Stock, variant: str, found: Listing, progress: Progress = _silent) -> tuple[Hour, ...]:
+    """Complete hours by the files that a listing has of them; see `bring`."""
+    changed = []
+    root = stock.root / variant
+    told = 0
+    with alone(root):
+        for at, files in found:
+            hour = Hour(root / f"{at:%Y/%m/%d/%H}")
+            work = _Work(stock, variant, hour, partial(_further, progress, told))
+            if work.complete(files):
+                changed.append(hour)
+            told += work.records
+    return tuple(changed)
+
+
+def _further(progress: Progress, before: int, records: int) -> None:
+    progress(before + records)
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """One process at a time works on a variant; what a dead one left is cleared."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shutil.rmtree(root / WORK, ignore_errors=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(root / WORK, ignore_errors=True)
+
+
+class _Work:
+    """The completion of one hour."""
+
+    def __init__(self, stock: Stock, variant: str, hour: Hour, progress: Progress) -> None:
+        self._stock = stock
+        self._variant = variant
+        self._hour = hour
+        self._progress = progress
+        self._layout = stock.layout(variant)
+        self._kinds = kinds_of(self._layout)
+        self._folder = stock.root / variant / WORK
+        self._parts: list[Path] = []
+        self._counts: Counter[str] = Counter()
+        self._examples: list[dict[str, str]] = []
+        self._rows = self._dropped = 0
+        self._unreadable: dict[str, str] = {}
+        self.records = 0
+        """Records that were read."""
+
+    def complete(self, files: Mapping[str, Any]) -> bool:
+        """Read the files that are new; false when there are none.
+
+        Raises:
+            DataRefused: none of the new files can be read.
+        """
+        reading = sha256(repr((self._layout, self._stock.reading)).encode()).hexdigest()[:16]
+        seal = self._hour.seal()
+        if seal and seal.reading != reading and set(seal.files) <= set(files):
+            seal = None  # read otherwise than now, and all of it is still there
+        before = set(seal.files) if seal else set()
+        new = sorted(set(files) - before)
+        if not new:
+            if seal and not self._hour.finished():
+                self._hour.finish(seal, profiled(batches(self._hour.rows), self._kinds))
+            return False
+        self._folder.mkdir(exist_ok=True)
+        try:
+            profile = profiled(self._decoded(new, files), self._kinds)
+            if len(self._unreadable) == len(new) and not seal:
+                raise DataRefused(f"captures cannot be read: {next(iter(self._unreadable.values()))}")
+            if len(self._unreadable) == len(new):
+                return False
+            self._write(seal, reading, new, profile)
+        finally:
+            for part in self._parts:
+                part.unlink(missing_ok=True)
+        return True
+
+    def _write(self, seal: Seal | None, reading: str, new: Sequence[str], profile: Profile) -> None:
+        before = seal or Seal(reading)
+        made = Seal(
+            reading=before.reading,
+            files=tuple(sorted({*before.files, *new} - set(self._unreadable))),
+            records=before.records + self.records,
+            rows=before.rows + self._rows,
+            dropped=before.dropped + self._dropped,
+            refused=dict(sorted((Counter(before.refused) + self._counts).items())),
+            examples=(*before.examples, *self._examples)[:EXAMPLES],
+            unreadable=self._unreadable,
+        )
+        parts = [self._hour.rows, *self._parts] if seal else self._parts
+        old = self._hour.profile(self._kinds) if seal else Profile()
+        self._hour.write(parts, made, lambda: old.merge(profile))
+
+    def _decoded(self, new: Sequence[str], files: Mapping[str, Any]) -> Iterator[pl.DataFrame]:
+        """What profiles are made of, of one block after another; each block becomes a part."""
+        for name in new:
+            try:
+                for block in self._blocks(files[name]):
+                    found = decode(block, self._layout, self._variant, self._stock.handler)
+                    self._note(found)
+                    yield measured(found.frame)
+            except CaptureUnreadable as error:
+                self._unreadable[name] = str(error)
+
+    def _blocks(self, file: Any) -> Iterator[list[bytes]]:
+        with local(file, self._folder) as path:
+            if path.suffix == SUFFIX:  # either all of an encrypted file is read, or nothing
+                deque(read(path, self._stock.key), maxlen=0)
+            lines = read(path, self._stock.key)
+            while block := _block(lines):
+                yield block
+
+    def _note(self, found: Decoded) -> None:
+        part = self._folder / f"{len(self._parts)}.parquet"
+        found.frame.write_parquet(part, compression="uncompressed", statistics=False)
+        self._parts.append(part)
+        self.records += found.records
+        self._rows += found.frame.height
+        self._dropped += found.dropped
+        self._counts.update(found.refused)
+        left = EXAMPLES - len(self._examples)
+        self._examples += [
+            {"event_id": one.event_id, "part": one.part, "reason": one.reason}
+            for one in found.examples[:left]
+        ]
+        self._progress(self.records)
+
+
+def _block(lines: Iterator[bytes]) -> list[bytes]:
+    """The next lines: `AT_ONCE`, or fewer long ones."""
+    block: list[bytes] = []
+    size = 0
+    while size < LARGEST and len(block) < AT_ONCE and (some := list(islice(lines, 512))):
+        block += some
+        size += sum(map(len, some))
+    return block
+
+
+@contextmanager
+def local(file: Any, folder: Path) -> Iterator[Path]:
+    """A file of this machine, or a copy of one in S3 for as long as the block lasts."""
+    if isinstance(file, Path):
+        yield file
+        return
+    copy = folder / file.name
+    try:
+        file.download_to(copy)
+    except OSError as error:
+        raise DataRefused(f"{file} cannot be read: {error}; check address and credentials of S3") from error
+    try:
+        yield copy
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+# ---- windows ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a variant was asked and answered within a time."""
+
+    rows: pl.LazyFrame
+    """Columns by name, of one type each; without columns when there are no hours."""
+    profile: Profile
+    """Of inputs, predicted label and score."""
+    hours: tuple[Hour, ...]
+    records: int
+    """Captured records of these hours."""
+    refused: Mapping[str, int]
+    """Records of these hours that could not be read, by part and reason."""
+
+
+def window(
+    root: Path, variant: str, since: datetime, until: datetime, kinds: Mapping[str, Kind] | None = None
+) -> Window:
+    """Rows with `since` <= time < `until` and their profile; whole hours are answered from their profiles.
+
+    Args:
+        root: `{home}/monitoring/{endpoint}`.
+        variant: who answered.
+        since: an aware time.
+        until: an aware time.
+        kinds: of the inputs, for hours that the time cuts.
+    """
+    found = hours_below(root / variant, since, until)
+    profile = Profile()
+    for hour in found:
+        profile = profile.merge(_profile(hour, since, until, kinds or {}))
+    seals = [seal for hour in found if (seal := hour.seal())]
+    refused: Counter[str] = Counter()
+    for seal in seals:
+        refused.update(seal.refused)
+    rows = _within([hour.rows for hour in found], since, until)
+    return Window(rows, profile, tuple(found), sum(seal.records for seal in seals), dict(refused))
+
+
+def joined(root: Path, variant: str, since: datetime, until: datetime) -> pl.LazyFrame:
+    """Rows with `since` <= time < `until` and their labels, null where they are not known."""
+    import polars as pl
+
+    files = [
+        hour.joined if hour.joined.exists() else hour.rows
+        for hour in hours_below(root / variant, since, until)
+    ]
+    rows = _within(files, since, until)
+    names = rows.collect_schema().names()
+    wanted = {LABEL: pl.String(), LABEL_AT: pl.Datetime("us", "UTC")} if names else {}
+    return rows.with_columns(
+        pl.lit(None, kind).alias(name) for name, kind in wanted.items() if name not in names
+    )
+
+
+def _profile(hour: Hour, since: datetime, until: datetime, kinds: Mapping[str, Kind]) -> Profile:
+    if since <= hour.at and hour.at + timedelta(hours=1) <= until:
+        return hour.profile(kinds)
+    cut = (frame.filter((frame[AT] >= since) & (frame[AT] < until)) for frame in batches(hour.rows))
+    return profiled((frame for frame in cut if frame.height), kinds)
+
+
+def _within(files: Sequence[Path], since: datetime, until: datetime) -> pl.LazyFrame:
+    import polars as pl
+
+    from monitoring.records.columns import aligned
+
+    if not files:
+        return pl.LazyFrame()
+    rows = pl.concat(aligned([pl.scan_parquet(file) for file in files]))
+    return rows.filter(pl.col(AT) >= since, pl.col(AT) < until)
+
+
+# ---- retention --------------------------------------------------------------------------------------------
+
+
+def prune(home: Path, rule: Retention, now: datetime, *, dry_run: bool = False) -> tuple[Item, ...]:
+    """Remove hours that nobody has completed or joined for long; returns what went, or would go.
+
+    The newest `rule.at_least` hours of every variant stay.
+    """
+    return prune_hours(home / "monitoring", "*/*/", ROWS, "hour", rule, now, dry_run=dry_run)
+
+
+def prune_hours(
+    root: Path, above: str, inside: str, kind: str, rule: Retention, now: datetime, *, dry_run: bool
+) -> tuple[Item, ...]:
+    """Remove folders of hours by age, and folders above them that are empty then.
+
+    Args:
+        root: what holds them.
+        above: pattern of what stands between, for example `*/*/`.
+        inside: pattern of files of which an hour has one.
+        kind: what an hour is called.
+        rule: how long they stay.
+        now: the present moment.
+        dry_run: remove nothing.
+    """
+    items = []
+    for folder in sorted({file.parent for file in root.glob(f"{above}{HOURS}/{inside}")}):
+        name = folder.relative_to(root).as_posix()
+        if since := disk.used([folder]):
+            items.append(Item(f"{kind} of {name[: -len('/yyyy/mm/dd/hh')]}", name, (folder,), since))
+    gone = disk.clear(expired(items, (), rule, now), dry_run=dry_run)
+    for item in () if dry_run else gone:
+        for parent in list(item.paths[0].parents)[:3]:
+            with suppress(OSError):
+                parent.rmdir()
+    return gone

@@ -1,0 +1,59 @@
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.ensemble import IsolationForest
+
+from monitoring.drift import forest
+
+RNG = np.random.default_rng(5)
+FRAME = pl.DataFrame(
+    {
+        "a": RNG.normal(size=600),
+        "b": RNG.exponential(size=600),
+        "c": RNG.choice(["x", "y", "z"], size=600, p=[0.6, 0.39, 0.01]),
+    }
+)
+GROWN = forest.fit(FRAME, ["a", "b", "c"], seed=7, trees=20)
+
+
+def test_scores_are_scikit_learns():
+    matrix = forest.encode(GROWN.columns, FRAME)
+    model = IsolationForest(n_estimators=20, max_samples=256, random_state=7).fit(matrix)
+    assert forest.score(GROWN, FRAME) == pytest.approx(-model.score_samples(matrix), abs=1e-12)
+
+
+def test_strange_rows_stand_out():
+    strange = pl.DataFrame({"a": [9.0], "b": [40.0], "c": ["never seen"]})
+    assert forest.score(GROWN, strange)[0] > GROWN.limit
+    assert (forest.score(GROWN, FRAME) > GROWN.limit).mean() <= 0.002
+
+
+def test_kept_as_plain_numbers():
+    again = forest.read(json.loads(json.dumps(forest.document(GROWN))))
+    assert forest.document(again) == forest.document(GROWN)
+    assert (forest.score(again, FRAME) == forest.score(GROWN, FRAME)).all()
+    assert forest.document(forest.fit(FRAME, ["a", "b", "c"], seed=7, trees=20)) == forest.document(GROWN)
+
+
+def test_broken_arrays_are_refused():
+    broken = forest.document(GROWN)
+    broken["left"] = [0] * len(broken["left"])
+    with pytest.raises(ValueError, match="no isolation forest"):
+        forest.read(broken)
+
+
+def test_bad_columns_are_missing_ones():
+    bad = pl.DataFrame({"a": [None, float("inf"), float("nan")], "b": ["1", "two", None], "d": [1, 2, 3]})
+    assert np.isfinite(forest.score(GROWN, bad)).all()
+    nested = pl.DataFrame({"a": [[1.0], [2.0], None], "b": [1, 2, 3], "c": [1, 2, 3]})
+    assert np.isfinite(forest.score(GROWN, nested)).all()
+    assert forest.score(GROWN, FRAME.clear()).size == 0
+
+
+def test_a_baseline_of_one_row():
+    one = forest.fit(FRAME.head(1), ["a", "c"], seed=1, trees=3)
+    assert np.isfinite(forest.score(one, FRAME)).all()
+    with pytest.raises(ValueError, match="at least one row"):
+        forest.fit(FRAME.clear(), ["a"], seed=1)

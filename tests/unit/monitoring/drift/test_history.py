@@ -1,0 +1,59 @@
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from monitoring.drift import history
+
+QUIET = (10 + np.random.default_rng(2).permutation(norm.ppf((np.arange(60) + 0.5) / 60))).tolist()
+
+
+def places(found):
+    return [one.place for one in found]
+
+
+def test_a_spike():
+    series = [*QUIET[:30], 25.0, *QUIET[30:]]
+    found = history.online_normal(series, 4)
+    assert places(found) == [30]
+    assert found[0].low < 10 < found[0].high < 25
+    assert found[0].high == pytest.approx(
+        np.mean(QUIET[:30]) + 4 * np.std(QUIET[:30], ddof=1) * (31 / 30) ** 0.5
+    )
+
+
+def test_an_anomaly_teaches_nothing_unless_kept():
+    series = [*QUIET[:20], 40.0, 16.0]
+    assert places(history.online_normal(series, 4)) == [20, 21]
+    assert places(history.online_normal(series, 4, keep=True)) == [20]
+
+
+def test_a_small_shift_that_lasts():
+    shifted = [*QUIET[:30], *(value + 1.2 for value in QUIET[30:])]
+    assert history.online_normal(QUIET, 4) == history.ewma(QUIET, learn=20) == ()
+    assert places(history.ewma(shifted, learn=20))[0] < 45
+    assert 30 <= places(history.page_hinkley(shifted, learn=20))[0] < 45
+    assert history.page_hinkley(QUIET, learn=20) == ()
+
+
+def test_a_fall_is_found_as_a_rise_is():
+    falling = [-value for value in [*QUIET[:30], *(value + 3 for value in QUIET[30:])]]
+    assert places(history.page_hinkley(falling, learn=20))[0] < 35
+
+
+def test_gaps_and_short_histories():
+    holey = [None, *QUIET[:20], math.nan, 99.0, None]
+    assert places(history.online_normal(holey)) == [22]
+    for rule in (history.online_normal, history.ewma, history.page_hinkley):
+        assert rule([]) == rule([1.0]) == rule([None] * 20) == rule([1.0] * 20) == ()
+
+
+def test_any_change_of_a_constant():
+    assert places(history.online_normal([1.0] * 12 + [2.0])) == [12]
+    assert places(history.page_hinkley([1.0] * 12 + [2.0])) == [12]
+
+
+def test_k_of_n():
+    breaches = [True, False, None, True, True, False, False, False]
+    assert history.k_of_n(breaches, 2, 3) == (False, False, False, True, True, True, False, False)
