@@ -19,6 +19,8 @@ SUBJECTS = (
     "benchmarks.serving.transform",
     "benchmarks.serving.transform_workers",
     "benchmarks.judge.honesty",
+    "benchmarks.monitoring.peers",
+    "benchmarks.monitoring.large",
 )
 
 

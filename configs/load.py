@@ -52,10 +52,15 @@ class LoadedHosting:
 
     project: Hosting
     """A whole `Project` when the file has one."""
-    folder: Path
-    """Where the file stands; its relative paths and its functions start there."""
+    file: Path
+    """The file, absolute."""
     text: str
     """The file as written, comments and all."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the file stands; its relative paths and its functions start there."""
+        return self.file.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ def load(path: Path | str) -> LoadedProject:
         ProjectError: the file is missing, is not YAML in UTF-8, or does not fit the schema.
     """
     file, text = _text(Path(path))
-    return LoadedProject(parse(text, str(file)), file.absolute().parent, text)
+    return LoadedProject(parse(text, str(file)), file.absolute(), text)
 
 
 def load_hosting(path: Path | str) -> LoadedHosting:
@@ -84,7 +89,7 @@ def load_hosting(path: Path | str) -> LoadedHosting:
     file, text = _text(Path(path))
     data = _plain(text, str(file))
     kind = Project if _MAKING & set(data) else Hosting
-    return LoadedHosting(_checked(kind, data, text, str(file)), file.absolute().parent, text)
+    return LoadedHosting(_checked(kind, data, text, str(file)), file.absolute(), text)
 
 
 def restore(content: bytes | str) -> Hosting:

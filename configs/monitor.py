@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from configs.bias import Groups
 from configs.cron import Cron
 from configs.quantity import Duration, Share, format_duration, parse_duration
 from configs.section import Name, Section, Variable
@@ -189,36 +190,11 @@ class ModelQuality(_Timed):
     """Windows with labels for a smaller share of their rows are not judged."""
 
 
-class Facet(Section):
-    """The group of people, or things, that must not be treated differently."""
-
-    name: str
-    """An input."""
-    values: tuple[str | int | float | bool, ...] = ()
-    """These values together are the group."""
-    threshold: float | None = None
-    """Or everything above this number."""
-
-    @model_validator(mode="after")
-    def _values_or_threshold(self) -> Self:
-        if self.values and self.threshold is not None:
-            raise ValueError(f"facet {self.name}: give values or threshold, not both")
-        return self
-
-
-class Bias(_Timed):
+class Bias(Groups, _Timed):
     """Differences between groups, compared with those in the baseline."""
 
-    label_values_or_threshold: tuple[str | int | float | bool, ...] = Field(min_length=1)
-    """The favourable outcomes, or one number above which an outcome is favourable."""
-    facets: tuple[Facet, ...] = Field(min_length=1)
-    """The groups."""
-    group: str = ""
-    """The input by whose values conditional disparity is computed; none when empty."""
-    methods: tuple[str, ...] = ()
-    """Metrics, for example DPL and DI; all when empty."""
-    mode: Literal["exact", "clarify"] = "exact"
-    """`clarify` repeats the figures of SageMaker Clarify, its mistakes included."""
+    allowed: dict[str, tuple[float, float]] = {}
+    """By metric, what it may be whatever the baseline says; violated when its interval lies outside."""
     label_wait: Duration = timedelta(days=7)
     """Labels that arrive within this time change the windows they belong to."""
 
@@ -263,6 +239,42 @@ class MonitorAlarm(Section):
         return self
 
 
+class Retraining(Section):
+    """What a better version is worth, and its cost; an alarm with `retrain` trains only when that pays."""
+
+    metric: str = "accuracy"
+    """Figure of model quality that is priced."""
+    value: float = Field(gt=0)
+    """Worth of one point of it for one prediction: of accuracy, what one wrong prediction costs."""
+    cost: float = Field(ge=0)
+    """Of a new version: computing, review and rollout, in the same unit."""
+    horizon: Duration = timedelta(days=30)
+    """How long a new version would serve."""
+    recoverable: Share = 0.8
+    """Part of what was lost that a new version is expected to win back."""
+    cool_down: Duration = timedelta(days=7)
+    """Least time between two retrainings."""
+    minimum_labels: int = Field(default=200, ge=1)
+    """Fewer labelled predictions say too little."""
+    minimum_coverage: Share = 0.0
+    """Smallest share of predictions with labels."""
+    project: str = ""
+    """Project file to build, beside the one that was built before; that one itself when empty."""
+
+
+class Guard(Section):
+    """Hold the version that serves against the one before it, on the rows whose labels came late."""
+
+    alpha: Share = 0.05
+    """Risk of calling it worse when it is not, however often one looks."""
+    minimum_labels: int = Field(default=50, ge=1)
+    """Fewer labelled rows decide nothing."""
+    look_back: Duration = timedelta(days=30)
+    """Rows are compared for so long after the promotion."""
+    action: Literal["rollback", "notify"] = "rollback"
+    """What follows when it is worse."""
+
+
 class Monitor(Section):
     """Watch what the production endpoint captures."""
 
@@ -284,6 +296,10 @@ class Monitor(Section):
     """What the model relies on; off when not given."""
     alarms: tuple[MonitorAlarm, ...] = ()
     """What violations lead to."""
+    retraining: Retraining | None = None
+    """When retraining pays; without it an alarm with `retrain` always trains."""
+    guard: Guard | None = None
+    """Whether the version before was better, once labels are known; off when not given."""
     preprocess: str = ""
     """Script beside the project file whose `preprocess_handler(record)` makes rows of captured records."""
     notify: tuple[Variable, ...] = ()
@@ -310,6 +326,22 @@ class Monitor(Section):
     def kinds(self) -> tuple[Kind, ...]:
         """The kinds that are switched on."""
         return tuple(kind for kind in _SECTIONS if self._section(kind))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Inputs that the section names."""
+        quality, bias = self.data_quality, self.bias
+        found = [*quality.features, *quality.exclude] if quality else []
+        if bias:
+            found += [facet.name for facet in bias.facets] + ([bias.group] if bias.group else [])
+        return tuple(found)
+
+    @property
+    def label_wait(self) -> timedelta:
+        """The longest time within which labels change something."""
+        waits = [one.label_wait for one in (self.model_quality, self.bias) if one]
+        waits += [self.guard.look_back] if self.guard else []
+        return max(waits, default=timedelta())
 
     def when(self, kind: Kind) -> str | Every:
         """The schedule of a kind."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
+from configs.bias import Groups
 from configs.hosting import Asynchronous, Capture, Container, Explain, Scaling, Serverless
 from configs.monitor import Monitor
 from configs.quantity import Duration, Percent, Share
@@ -115,6 +116,8 @@ class Evaluate(Section):
     """Resamples behind each confidence interval."""
     confidence: Share = 0.95
     """Coverage of the intervals."""
+    bias: Groups | None = None
+    """Compare groups on the hold-out; the report becomes evidence, and gates may limit it."""
 
     @model_validator(mode="after")
     def _open_interval(self) -> Self:
@@ -146,6 +149,40 @@ class Threshold(Section):
         if self.min is None and self.max is None and self.not_worse_than is None:
             raise ValueError("give min, max or not_worse_than")
         return self
+
+
+class BiasThreshold(Section):
+    """A gate: how differently groups may be treated on the hold-out."""
+
+    bias: str
+    """A bias metric, for example `DPL`, `DI` or `AD`."""
+    facet: str
+    """A facet of `evaluate.bias`; a combination as `sex & age`."""
+    value: str | None = None
+    """Only this group, as the report names it; every group of the facet when not given."""
+    min: float | None = None
+    """Smallest value that passes."""
+    max: float | None = None
+    """Largest value that passes."""
+    within: float | None = Field(default=None, ge=0)
+    """Largest distance from the value that says no bias: 1 for DI, 0 for all others."""
+
+    @model_validator(mode="after")
+    def _something_to_check(self) -> Self:
+        if self.min is None and self.max is None and self.within is None:
+            raise ValueError("give min, max or within")
+        return self
+
+
+def _gate_kind(value: Any) -> str:
+    bias = "bias" in value if isinstance(value, dict) else isinstance(value, BiasThreshold)
+    return "bias" if bias else "metric"
+
+
+Gate = Annotated[
+    Annotated[Threshold, Tag("metric")] | Annotated[BiasThreshold, Tag("bias")], Discriminator(_gate_kind)
+]
+"""What must hold before anything is registered."""
 
 
 class Package(Section):
@@ -493,8 +530,16 @@ class Project(Hosting):
     validation: Validate = Field(default=Validate(), alias="validate")
     train: Train
     evaluate: Evaluate = Evaluate()
-    gate: tuple[Threshold, ...] = ()
+    gate: tuple[Gate, ...] = ()
     """All must pass, or the build ends before registration."""
     package: Package = Package()
 
     model_config = ConfigDict(populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _monitor_knows_its_columns(self) -> Self:
+        inputs = {*self.data.features.numeric, *self.data.features.categorical}
+        named = self.monitor.columns if self.monitor else ()
+        if unknown := sorted({name for name in named if name not in inputs and not name.startswith("@")}):
+            raise ValueError(f"monitor names columns that are no inputs: {', '.join(unknown)}; correct them")
+        return self

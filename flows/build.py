@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from configs.load import ProjectError
+from configs.project import Threshold
 from flows import artifacts, registering
 from flows.making import ORDER, Making, collect_evidence
 from flows.pruning import prune_steps
@@ -164,7 +165,7 @@ def champion_package(wiring: Wiring, making: Making) -> tuple[str, str, Path] | 
 def _check_no_champion(making: Making, version: str) -> None:
     """Go on without a comparison, unless a gate needs one."""
     what = f"version {version} in production is no package of one model, so nothing can be compared with it"
-    if any(one.not_worse_than for one in making.project.gate):
+    if any(isinstance(one, Threshold) and one.not_worse_than for one in making.project.gate):
         raise Stopped(f"{what}; remove not_worse_than from the gates, or build for an endpoint of its own")
     get_run_logger().warning(what)
 

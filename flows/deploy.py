@@ -29,13 +29,15 @@ from deploy.rollout import Phase
 from deploy.stored import Rollout
 from flows import artifacts
 from flows.dossier import Dossier, asked_of, fetch
+from flows.monitoring import watching
 from flows.notices import problems
 from flows.releasing import kind, offer_asynchronous, production_release, release
 from flows.retrying import is_temporary
+from flows.trigger import TriggerError
 from flows.wiring import Wiring, connect, utc_now
 from registry.approvals import Person, Subject, decide
 from registry.entry import Kind
-from registry.errors import PolicyRefused
+from registry.errors import PolicyRefused, RegistryError
 from registry.standing import standing
 
 LOOK = 0.5
@@ -198,7 +200,21 @@ def to_production(wiring: Wiring, dossier: Dossier, plan: Plan) -> Rollout | Non
     rollout = watch(wiring, production_request(dossier, plan, wiring.settings.home))
     if rollout is None or rollout.state.phase is Phase.PROMOTED:
         offer_asynchronous(dossier.project.production, wiring.settings.home, dossier.approval.id)
+        keep_watch(wiring, dossier.project.production.endpoint)
     return rollout
+
+
+def keep_watch(wiring: Wiring, endpoint: str) -> None:
+    """Watch the endpoint as the version that serves it now wants; a failure is only worth a warning."""
+    try:
+        watch = watching.follow(wiring, endpoint, utc_now())
+    except (TriggerError, RegistryError) as error:
+        get_run_logger().warning(
+            "endpoint %s is not watched yet: %s; try: seaway monitor start %s", endpoint, error, endpoint
+        )
+        return
+    if watch:
+        get_run_logger().info("monitoring of endpoint %s is %s", endpoint, watch.status)
 
 
 def production_request(dossier: Dossier, plan: Plan, home: Path) -> Request:

@@ -34,4 +34,4 @@ def resting_on_samples(loaded: LoadedHosting) -> LoadedHosting:
         return loaded
     kinds = ("package",) if project.container.image else ("package", "samples")
     approval = project.approval.model_copy(update={"required_evidence": kinds})
-    return LoadedHosting(project.model_copy(update={"approval": approval}), loaded.folder, loaded.text)
+    return LoadedHosting(project.model_copy(update={"approval": approval}), loaded.file, loaded.text)

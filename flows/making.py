@@ -23,9 +23,10 @@ import monitoring
 from configs.load import LoadedProject, dump, load
 from configs.project import Project
 from flows.evidence import write_evidence, write_project
+from monitoring import bias as formulas
 from serving.manifest import Manifest
 from serving.predictions import Predictions
-from steps import evaluate, gate, process, report, table, train, validate
+from steps import bias, evaluate, gate, process, report, table, train, validate
 from steps.code import project_code
 from steps.errors import CodeFailed
 from steps.job import StepResult, code_digest, digest_of, key, run_step
@@ -116,6 +117,8 @@ class Making:
     ) -> StepResult:
         """Metrics and charts on the hold-out, paired with the champion `(name, digest, unpacked package)`."""
         inputs = {"model": self.model_digest(trained), "champion": champion[1] if champion else ""}
+        if self.project.evaluate.bias:
+            inputs["bias"] = code_digest([Path(str(formulas.__file__)).parent])
 
         def body(out: Path) -> dict[str, Any]:
             rival = evaluate.Champion(champion[0], evaluate.package_score(champion[2])) if champion else None
@@ -126,7 +129,7 @@ class Making:
             return found
 
         sections = ["data", "train.task", "evaluate"]
-        return self._run("evaluate", self._key("evaluate", sections, inputs, evaluate, report), body)
+        return self._run("evaluate", self._key("evaluate", sections, inputs, evaluate, report, bias), body)
 
     def gates(self, evaluated: StepResult) -> tuple[gate.GateResult, ...]:
         """The project's conditions on the report."""
@@ -154,12 +157,13 @@ class Making:
             seen, held = table.split(table.read(processed.folder), project)
             columns = table.columns(features)
 
-            def beside(manifest: Manifest, predictions: Predictions) -> Mapping[str, bytes]:
-                return baseline_folder.files(
-                    baseline_folder.Ground(
-                        manifest, seen, held, project.data.target, predictions, project.monitor, script
-                    )
+            def beside(
+                manifest: Manifest, predictions: Predictions, files: Mapping[str, bytes]
+            ) -> Mapping[str, bytes]:
+                ground = baseline_folder.Ground(
+                    manifest, seen, held, project.data.target, predictions, files, project.monitor, script
                 )
+                return baseline_folder.files(ground)
 
             with project_code(self.loaded.folder):
                 model = train.load(trained.folder, self.loaded.folder)
@@ -249,6 +253,7 @@ def collect_evidence(
             if file.name != "result.json":
                 shutil.copyfile(file, out / file.name)
     evaluated, packed = steps["evaluate"].output, steps["package"].output
+    bias_found = evaluated.get("bias")
     evidence = {
         "kinds": {
             "validation": {
@@ -257,6 +262,7 @@ def collect_evidence(
                 "checks": len(steps["validate"].output["checks"]),
             },
             "evaluation": {"passed": True, "rows": evaluated["rows"], "metrics": evaluated["metrics"]},
+            **({"bias": {"passed": True, "notes": bias_found["notes"]}} if bias_found else {}),
             "gate": {"passed": gate.passed(gates), "results": [asdict(one) for one in gates]},
             "package": {
                 "passed": True,

@@ -15,6 +15,7 @@ from prefect.states import Completed, Failed
 from configs.monitor import Kind
 from deploy.errors import Permanent as DeployPermanent
 from flows import artifacts
+from flows.monitoring import watching
 from flows.monitoring.executions import Execution, Status
 from flows.monitoring.reports import SUMMARY
 from flows.monitoring.running import Outcome, Run
@@ -41,8 +42,11 @@ def monitor(
         end: its end.
         kinds: only these kinds of monitor; all that are switched on when empty.
     """
+    wiring = connect()
+    if not start and watching.ended(wiring, endpoint, utc_now()):
+        return Completed(name="Ended", message=f"endpoint {endpoint} is gone, and watched no more")
     try:
-        outcome = look(connect(), endpoint, start, end, tuple(kinds))
+        outcome = look(wiring, endpoint, start, end, tuple(kinds))
     except (DeployPermanent, RegistryPermanent, StepPermanent, ValueError) as stop:
         return Failed(name="Stopped", message=str(stop))
     done = (*outcome.executions, *outcome.again)

@@ -36,6 +36,7 @@ def tags(loaded: LoadedHosting, evidence: Mapping[str, Any], pinned: str) -> dic
     return {
         "digest": evidence["digest"],
         "project": loaded.project.name,
+        "project_file": str(loaded.file),
         "project_digest": evidence["project_digest"],
         "author": evidence["author"],
         "evidence": pinned,

@@ -21,20 +21,6 @@ FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED", "CRASHED"})
 """State types that never change again by themselves."""
 ACTIVE = ("PENDING", "RUNNING", "CANCELLING")
 """State types in which a worker is busy with the run."""
-_SHARED = (
-    "flow_id",
-    "entrypoint",
-    "path",
-    "version",
-    "description",
-    "work_pool_name",
-    "work_queue_name",
-    "job_variables",
-    "pull_steps",
-    "parameter_openapi_schema",
-    "enforce_parameter_schema",
-)
-"""What a deployment for one endpoint takes over from the one that the worker offers."""
 PAUSES = (0.1, 0.2, 0.4, 0.8, 1.0)
 """Seconds between tries; the last one repeats."""
 
@@ -168,63 +154,6 @@ class Trigger:
         }
         found = self._ask("POST", "/flow_runs/filter", body)
         return [UUID(run["id"]) for run in found if without not in run["tags"]]
-
-    def offer(
-        self,
-        source: str,
-        name: str,
-        parameters: Mapping[str, Any],
-        schedules: Iterable[Mapping[str, Any]],
-        *,
-        paused: bool = False,
-        tags: Iterable[str] = (),
-    ) -> UUID:
-        """Make, or change, a deployment of the same flow as `source` that runs by schedules.
-
-        Args:
-            source: `flow/deployment` that the worker offers; the new one runs in the same pool.
-            name: of the new one.
-            parameters: of its runs.
-            schedules: Prefect's cron, interval or rrule schedules.
-            paused: keep it, but start nothing.
-            tags: shown on its runs.
-
-        Raises:
-            TriggerRefused: there is no such source, or a schedule does not fit.
-        """
-        found = self._ask("GET", f"/deployments/name/{source}")
-        body = {
-            **{key: found[key] for key in _SHARED if found.get(key) is not None},
-            "name": name,
-            "parameters": dict(parameters),
-            "schedules": [{"schedule": dict(one), "active": not paused} for one in schedules],
-            "paused": paused,
-            "tags": list(tags),
-        }
-        return UUID(self._ask("POST", "/deployments/", body)["id"])
-
-    def withdraw(self, deployment: str) -> None:
-        """Remove a deployment and the runs it was to start; one that is not there is none the worse."""
-        try:
-            found = self._ask("GET", f"/deployments/name/{deployment}")
-        except TriggerRefused:
-            return
-        self._ask("DELETE", f"/deployments/{found['id']}")
-
-    def next_runs(self, deployment: str, limit: int = 1) -> list[datetime]:
-        """When the next runs of a deployment are due, soonest first; none when it is not there, or paused."""
-        try:
-            found = self._ask("GET", f"/deployments/name/{deployment}")
-        except TriggerRefused:
-            return []
-        body = {
-            "deployments": {"id": {"any_": [found["id"]]}},
-            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
-            "sort": "EXPECTED_START_TIME_ASC",
-            "limit": limit,
-        }
-        runs = self._ask("POST", "/flow_runs/filter", body)
-        return [datetime.fromisoformat(run["expected_start_time"]) for run in runs]
 
     def flow_run_url(self, flow_run_id: UUID) -> str:
         """Where people look at the run."""

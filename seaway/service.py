@@ -1,8 +1,9 @@
 """The controller process: `python -m seaway.service`.
 
-Two loops and a small HTTP interface. One thread looks after endpoints every second; another brings registry
-and ledger together, every 15 seconds or when a webhook says that something happened. The HTTP side only wakes
-them, shows what is there and writes wishes into the store.
+Three loops and a small HTTP interface. One thread looks after endpoints every second; another brings registry
+and ledger together, every 15 seconds or when a webhook says that something happened; a third starts the
+monitoring runs that are due. The HTTP side only wakes them, shows what is there and writes wishes into the
+store.
 """
 
 from __future__ import annotations
@@ -30,11 +31,14 @@ from flows.approvals import Approvals
 from flows.artifacts import rollout_sentence
 from flows.monitoring.exporting import CONTENT_TYPE
 from flows.monitoring.logbook import Logbook
-from flows.pruning import prune_packages
+from flows.monitoring.watching import Caller
+from flows.pruning import prune_monitoring, prune_packages
+from flows.trigger import TriggerError
 from flows.wiring import Wiring, connect, utc_now
 from registry.deliveries import Deliveries
 from registry.errors import LedgerDamaged, RegistryError
 from registry.webhook import DeliveryRefused, ensure_webhook, verify
+from seaway import labels
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,6 +49,8 @@ TICK = 1.0
 """Seconds between two looks at the endpoints."""
 SCAN = 15.0
 """Seconds between two looks at the registry when nobody calls."""
+CALL = 5.0
+"""Seconds between two looks at what is to be monitored."""
 SOON = 0.3
 """Seconds until the next look while somebody's gesture is still under way."""
 PRUNE = timedelta(minutes=10)
@@ -54,7 +60,7 @@ ALIVE = 15.0
 
 
 class Loops:
-    """The two threads, and what the HTTP side may ask of them."""
+    """The threads, and what the HTTP side may ask of them."""
 
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
@@ -63,7 +69,11 @@ class Loops:
         self._ticked = time.monotonic()
         self._threads = [
             threading.Thread(target=_lasting(loop), name=name, daemon=True)
-            for name, loop in (("endpoints", self._endpoints), ("registry", self._registry))
+            for name, loop in (
+                ("endpoints", self._endpoints),
+                ("registry", self._registry),
+                ("monitoring", self._monitoring),
+            )
         ]
 
     def start(self) -> None:
@@ -105,6 +115,10 @@ class Loops:
         self._wiring.controller.prune(now)
         for item in prune_packages(self._wiring, now):
             log.info("removed package %s, unused since %s", item.name[:12], f"{item.used:%Y-%m-%d}")
+        if gone := prune_monitoring(self._wiring, now):
+            log.info(
+                "removed %d hours of decoded traffic and labels, the last from %s", len(gone), gone[-1].name
+            )
 
     def _registry(self) -> None:
         if not self._ledger_holds():
@@ -122,6 +136,16 @@ class Loops:
             except Exception:
                 log.exception("a look at the registry failed; looking again")
             self._wake.wait(pause)
+
+    def _monitoring(self) -> None:
+        caller = Caller(self._wiring)
+        while not self._stop.wait(CALL):
+            try:
+                caller.look(utc_now())
+            except TriggerError as error:
+                log.warning("monitoring runs cannot be started, looking again: %s", error)
+            except Exception:
+                log.exception("a look at what is to be monitored failed; looking again")
 
     def _ledger_holds(self) -> bool:
         """Nothing is deployed on the word of a ledger that somebody has changed; endpoints go on serving."""
@@ -174,6 +198,7 @@ class Interface:
             Route("/webhooks/mlflow", self.webhook, methods=["POST"]),
             Route("/api/endpoints", self._guarded(self.endpoints)),
             Route("/api/endpoints/{endpoint}/abort", self._guarded(self.abort), methods=["POST"]),
+            Route("/api/endpoints/{endpoint}/labels", self._guarded(self.labels), methods=["POST"]),
             Route("/api/reconcile", self._guarded(self.reconcile), methods=["POST"]),
         ]
 
@@ -215,6 +240,10 @@ class Interface:
         if found is None:
             return JSONResponse({"error": f"no rollout runs on endpoint {endpoint}"}, 404)
         return JSONResponse({"rollout": found.request.id}, 202)
+
+    async def labels(self, request: Request) -> Response:
+        """What really happened, as JSON Lines or a list; answers how many were taken, and why others not."""
+        return await labels.post(self._wiring, request, utc_now())
 
     async def reconcile(self, _request: Request) -> Response:
         """Look at the registry now instead of in a few seconds."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from configs.monitor import Monitor
@@ -17,6 +17,7 @@ from monitoring.rows import LABEL, PREDICTED, SCORE
 from serving.manifest import Manifest
 from serving.predictions import Predictions
 from steps.baseline import Part, encoded, quality_baseline
+from steps.errors import StepError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,10 +31,10 @@ PROFILE, STATISTICS, CONSTRAINTS, NOTES = (
     "constraints.json",
     "notes.json",
 )
-PREPROCESS = "preprocess.py"
+BIAS, ATTRIBUTIONS, PREPROCESS = "bias.json", "attributions.json", "preprocess.py"
 SEED = 7
 """Of subsamples, folds and trees."""
-BROKEN = (ArithmeticError, LookupError, TypeError, ValueError)
+BROKEN = (ArithmeticError, LookupError, TypeError, ValueError, StepError)
 """What data that are unlike any other may raise: one part is left out, the package is made."""
 
 
@@ -49,6 +50,8 @@ class Ground:
     target: str
     predictions: Predictions
     """Of the packed model on the hold-out."""
+    package: Mapping[str, bytes] = field(default_factory=dict)
+    """The files of the package without this folder."""
     monitor: Monitor | None = None
     script: bytes = b""
     """The project's `preprocess`."""
@@ -138,9 +141,37 @@ def _of(part: Part) -> Made:
     return part.files(), part.notes
 
 
+def _bias(ground: Ground) -> Made:
+    """Differences between groups in the hold-out, where the project wants them watched."""
+    from monitoring.bias.analysis import analyse
+    from monitoring.bias.settings import BiasConfig
+
+    wanted = ground.monitor.bias if ground.monitor else None
+    if wanted is None:
+        return {}, ()
+    config = BiasConfig.of(wanted.model_dump(), allowed=wanted.allowed)
+    found = analyse(ground.rows(), config, None, mode=wanted.mode, seed=SEED)
+    analysis = found.documents.get("analysis.json")
+    return {BIAS: encoded(analysis)} if analysis else {}, found.notes
+
+
+def _explainability(ground: Ground) -> Made:
+    """What the packed model relies on, where the project wants that watched."""
+    from steps.attributions import Wish, attributions_of_files
+
+    wanted = ground.monitor.explainability if ground.monitor else None
+    if wanted is None:
+        return {}, ()
+    wish = Wish(rows=wanted.rows, method=wanted.method, seed=SEED)
+    found = attributions_of_files(ground.package, ground.inputs(ground.held), wish)
+    return {ATTRIBUTIONS: encoded(found.document())}, found.notes
+
+
 PARTS: Mapping[str, Callable[[Ground], Made]] = {
     "data quality": _data_quality,
     "model quality": _model_quality,
+    "bias": _bias,
+    "explainability": _explainability,
 }
 
 

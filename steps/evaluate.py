@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.project import Project
-from steps import metrics
+from steps import bias, metrics, scoring
 from steps import table as tables
 from steps.errors import EvaluationRefused
 from steps.metrics import Floats, Scored
@@ -55,6 +55,8 @@ def run(
 ) -> dict[str, Any]:
     """Score the hold-out rows with the trained model (and the champion) and write `evaluation.json`.
 
+    With `evaluate.bias` also `analysis.json`, as SageMaker Clarify writes it.
+
     Returns:
         The report: see `report`.
 
@@ -67,6 +69,8 @@ def run(
     model = train.load(trained, project_folder)
     classes = None if project.train.task == "regression" else list(model.classes_)
     found = report(rows, project, classes, model_score(model, project), champion)
+    if found["bias"]:
+        bias.write(found["bias"]["analysis"], out)
     (out / REPORT).write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
     return found
 
@@ -96,16 +100,14 @@ def package_score(folder: Path) -> Score:
     from serving import predictor
 
     loaded = predictor.load(folder)
-    inputs, number = loaded.manifest.inputs, loaded.manifest.number_type
 
     def score(rows: pl.DataFrame) -> Floats:
-        if lacking := [one.name for one in inputs if one.name not in rows.columns]:
+        if lacking := scoring.lacking(loaded, rows):
             raise EvaluationRefused(
                 f"the champion needs the columns {', '.join(lacking)}, which the table does not have; "
                 "keep them in process.function (they need not be features)"
             )
-        seen = {one.name: _column(rows, one.name, one.type, number) for one in inputs}
-        return np.asarray(loaded.predict(seen).scores, dtype=np.float64)
+        return np.asarray(scoring.predictions(loaded, rows).scores, dtype=np.float64)
 
     return score
 
@@ -115,10 +117,10 @@ def report(
 ) -> dict[str, Any]:
     """Everything that is to be known of a model on its hold-out rows, as plain data.
 
-    Keys: `task rows holdout classes metrics slices champion calibration confusion roc bootstrap confidence
-    seed`. A metric is `{value, low, high}`, None where it is not defined. `slices` has per column a list of
-    `{value, rows, small, metrics}`. `champion` is None or `{name, metrics, difference, slices}`; a difference
-    is challenger minus champion.
+    Keys: `task rows holdout classes metrics slices champion bias calibration confusion roc bootstrap
+    confidence seed`. A metric is `{value, low, high}`, None where it is not defined. `slices` has per column
+    a list of `{value, rows, small, metrics}`. `champion` is None or `{name, metrics, difference, slices}`; a
+    difference is challenger minus champion. `bias` is None or `{analysis, notes}`.
 
     Raises:
         EvaluationRefused: scores are not finite, or do not fit the task.
@@ -142,11 +144,21 @@ def report(
             "difference": found[_ALL]["difference"],
             "slices": _by_column(found, parts, truth, project, "difference"),
         },
+        "bias": _bias(rows, project, classes, own),
         **_shapes(own, project.train.task, classes),
         "bootstrap": project.evaluate.bootstrap,
         "confidence": project.evaluate.confidence,
         "seed": project.train.seed,
     }
+
+
+def _bias(
+    rows: pl.DataFrame, project: Project, classes: list[Any] | None, own: Scored
+) -> dict[str, Any] | None:
+    if project.evaluate.bias is None:
+        return None
+    found = bias.of_holdout(rows, project, classes, own)
+    return {"analysis": found.documents.get(bias.ANALYSIS, {}), "notes": list(found.notes)}
 
 
 def _champion(rows: pl.DataFrame, own: Scored, champion: Champion) -> Scored:
@@ -157,17 +169,6 @@ def _champion(rows: pl.DataFrame, own: Scored, champion: Champion) -> Scored:
             f"{own.scores.shape}; a model with other classes needs another model name"
         )
     return other
-
-
-def _column(rows: pl.DataFrame, name: str, kind: str, number: str) -> NDArray[Any]:
-    import polars as pl
-
-    if kind == "double":
-        numbers = rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        return numbers.astype(number).reshape(-1, 1)
-    made: NDArray[np.object_] = np.empty((rows.height, 1), dtype=object)
-    made[:, 0] = rows[name].cast(pl.String).fill_null("").to_list()
-    return made
 
 
 def _truth(rows: pl.DataFrame, project: Project, classes: list[Any] | None) -> NDArray[Any]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from configs.project import Project, Threshold
+from configs.project import BiasThreshold, Gate, Project, Threshold
+from monitoring.bias.catalogue import BY_NAME
+from monitoring.bias.drift import distance
+from monitoring.bias.report import Measure
+from monitoring.bias.report import read as measures
 from steps.errors import EvaluationRefused
 from steps.metrics import KNOWN, LOWER_IS_BETTER
 
@@ -30,11 +35,14 @@ def check(project: Project) -> None:
     """Refuse gates that this project can never decide, before anything is computed.
 
     Raises:
-        EvaluationRefused: an unknown metric, or a slice that is not evaluated.
+        EvaluationRefused: an unknown metric, or a slice or facet that is not evaluated.
     """
     known = KNOWN[project.train.task]
     for position, threshold in enumerate(project.gate):
         key = f"gate[{position}]"
+        if isinstance(threshold, BiasThreshold):
+            _check_bias(project, threshold, key)
+            continue
         if threshold.metric not in known:
             near = difflib.get_close_matches(threshold.metric, known, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
@@ -51,7 +59,23 @@ def check(project: Project) -> None:
                 )
 
 
-def decide(thresholds: Iterable[Threshold], report: Mapping[str, Any]) -> tuple[GateResult, ...]:
+def _check_bias(project: Project, threshold: BiasThreshold, key: str) -> None:
+    groups = project.evaluate.bias
+    if groups is None:
+        raise EvaluationRefused(f"{key}: a bias gate needs the section evaluate.bias; name the facets there")
+    wanted = groups.methods or tuple(BY_NAME)
+    if threshold.bias not in wanted or threshold.bias not in BY_NAME:
+        raise EvaluationRefused(
+            f"{key}.bias: {threshold.bias!r} is not computed; known are {', '.join(wanted)}"
+        )
+    facets = [facet.name for facet in groups.facets] + [" & ".join(one) for one in groups.intersections]
+    if threshold.facet not in facets:
+        raise EvaluationRefused(
+            f"{key}.facet: {threshold.facet!r} is no facet of evaluate.bias; known are {', '.join(facets)}"
+        )
+
+
+def decide(thresholds: Iterable[Gate], report: Mapping[str, Any]) -> tuple[GateResult, ...]:
     """Every condition of every threshold, in order; the gate is passed when all are.
 
     The champion rule compares on the same rows: the challenger fails when its value is worse than the
@@ -73,7 +97,9 @@ def advantage(metric: str, difference: float) -> float:
     return -difference if metric in LOWER_IS_BETTER else difference
 
 
-def _results(threshold: Threshold, report: Mapping[str, Any]) -> list[GateResult]:
+def _results(threshold: Gate, report: Mapping[str, Any]) -> list[GateResult]:
+    if isinstance(threshold, BiasThreshold):
+        return _bias(threshold, report.get("bias") or {})
     found = _metrics(threshold, report["metrics"], report["slices"])
     results = []
     if threshold.min is not None:
@@ -137,3 +163,52 @@ def _against_champion(threshold: Threshold, report: Mapping[str, Any]) -> GateRe
 
 def _where(threshold: Threshold) -> str:
     return f" for {threshold.slice}" if threshold.slice else ""
+
+
+def _bias(threshold: BiasThreshold, bias: Mapping[str, Any]) -> list[GateResult]:
+    """The limits for every group of the facet; a group that cannot be judged fails."""
+    analysis = bias.get("analysis")
+    found = [
+        one
+        for one in (measures(analysis) if analysis else ())
+        if (one.metric, one.facet) == (threshold.bias, threshold.facet)
+        and threshold.value in {None, one.facet_value}
+    ]
+    if not found:
+        group = threshold.facet if threshold.value is None else f"{threshold.facet}={threshold.value}"
+        why = " ".join(bias.get("notes", ())) or "the report has no such group"
+        sentence = f"{threshold.bias} for {group} cannot be judged: {why}"
+        return [GateResult(threshold.bias, group, False, sentence, None, None)]
+    return [result for one in found for result in _bias_limits(threshold, one)]
+
+
+def _bias_limits(threshold: BiasThreshold, one: Measure) -> list[GateResult]:
+    group, value = f"{one.facet}={one.facet_value}", one.value
+    if value is None:
+        sentence = f"{one.metric} for {group} cannot be judged: {one.error}"
+        return [GateResult(one.metric, group, False, sentence, None, None)]
+    neutral = f"{BY_NAME[one.metric].neutral:g}"
+    away = distance(one.metric, value, "clarify")
+    wanted: tuple[tuple[float | None, Callable[[float], bool], str, str], ...] = (
+        (threshold.min, lambda limit: value >= limit, "at least", "below the limit"),
+        (threshold.max, lambda limit: value <= limit, "at most", "above the limit"),
+        (
+            threshold.within,
+            lambda limit: away <= limit,
+            f"within {neutral} ±",
+            f"farther from {neutral} than",
+        ),
+    )
+    width = "" if one.low is None or one.high is None else f" ({one.low:.4f} to {one.high:.4f})"
+    return [
+        GateResult(
+            one.metric,
+            group,
+            holds(limit),
+            f"{one.metric} for {group} is {value:.4f}{width}, {good if holds(limit) else bad} {limit:g}",
+            value if math.isfinite(value) else None,
+            limit,
+        )
+        for limit, holds, good, bad in wanted
+        if limit is not None
+    ]

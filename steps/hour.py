@@ -94,12 +94,8 @@ class Hour:
         Args:
             kinds: of the inputs.
         """
-        inside, beside = self.seal(), self._beside()
-        with suppress(FileNotFoundError):
-            content = (self.folder / PROFILE).read_bytes()
-            fits = inside and beside and inside.generation == beside.generation
-            if fits and beside and sha256(content).hexdigest() == beside.profile:
-                return Profile.from_bytes(content)
+        if (content := self._whole()) is not None:
+            return Profile.from_bytes(content)
         return profiled(batches(self.rows), kinds)
 
     def write(self, parts: Sequence[Path], seal: Seal, profile: Callable[[], Profile]) -> None:
@@ -116,12 +112,16 @@ class Hour:
 
     def finished(self) -> bool:
         """Whether all that stands beside the rows belongs to them."""
-        inside, beside = self.seal(), self._beside()
-        return bool(inside and beside and replace(beside, profile="") == inside)
+        return self._whole() is not None
 
-    def _beside(self) -> Seal | None:
+    def _whole(self) -> bytes | None:
+        """The profile's file, if it and `seal.json` belong to the rows."""
         with suppress(FileNotFoundError):
-            return _parsed((self.folder / SEAL).read_text())
+            content = (self.folder / PROFILE).read_bytes()
+            beside = _parsed((self.folder / SEAL).read_text())
+            own = beside is not None and beside.profile == sha256(content).hexdigest()
+            if beside and own and replace(beside, profile="") == self.seal():
+                return content
         return None
 
 
@@ -211,8 +211,6 @@ def _parsed(text: str) -> Seal | None:
         if found.pop("format") != FORMAT:
             return None
         found.pop("generation")
-        return Seal(
-            **found | {"files": tuple(found["files"]), "examples": tuple(found["examples"])}
-        )
+        return Seal(**found | {"files": tuple(found["files"]), "examples": tuple(found["examples"])})
     except (ValueError, KeyError, TypeError):
         return None

@@ -10,25 +10,37 @@ import fcntl
 import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.retention import Item, Retention, expired
+from configs.retention import Item, Retention
 from monitoring.profiles import Kind, Profile
 from monitoring.records import Decoded, Layout, decode
-from monitoring.rows import AT, LABEL, LABEL_AT
 from serving.capture import CaptureUnreadable, Place, read
 from serving.capture.sealing import SUFFIX
-from steps import disk
+from steps.ageing import prune_hours
 from steps.errors import DataRefused
-from steps.hour import HOURS, ROWS, Hour, Seal, batches, hours_below, measured, profiled
+from steps.hour import ROWS, Hour, Seal, batches, measured, profiled
 from steps.listing import Listing, listing
+from steps.window import Window, joined, window
+
+__all__ = [
+    "Stock",
+    "Window",
+    "bring",
+    "gather",
+    "joined",
+    "kinds_of",
+    "prune",
+    "variants",
+    "window",
+]
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,8 +58,12 @@ Progress = Callable[[int], Any]
 """Told how many records were read so far."""
 
 
-def _silent(_records: int) -> None:
-    pass
+Blocks = Callable[[Any, Path], Iterator[list[bytes]]]
+"""Captured records of a file, some at a time; the folder is for copies."""
+
+
+def silent(_records: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +102,7 @@ def variants(stock: Stock) -> list[str]:
 
 
 def bring(
-    stock: Stock, variant: str, since: datetime, until: datetime, progress: Progress = _silent
+    stock: Stock, variant: str, since: datetime, until: datetime, progress: Progress = silent
 ) -> tuple[Hour, ...]:
     """Decode what is new of the hours that touch a time; returns those that changed.
 
@@ -103,15 +119,25 @@ def bring(
     return gather(stock, variant, listing(stock.captures.within(variant), since, until), progress)
 
 
-def gather(stock: Stock, variant: str, found: Listing, progress: Progress = _silent) -> tuple[Hour, ...]:
-    """Complete hours by the files that a listing has of them; see `bring`."""
+def gather(
+    stock: Stock, variant: str, found: Listing, progress: Progress = silent, blocks: Blocks | None = None
+) -> tuple[Hour, ...]:
+    """Complete hours by the files that a listing has of them; see `bring`.
+
+    Args:
+        stock: as of `bring`.
+        variant: as of `bring`.
+        found: hours and their files.
+        progress: as of `bring`.
+        blocks: reads such a file; None for captures.
+    """
     changed = []
     root = stock.root / variant
     told = 0
     with alone(root):
         for at, files in found:
             hour = Hour(root / f"{at:%Y/%m/%d/%H}")
-            work = _Work(stock, variant, hour, partial(_further, progress, told))
+            work = _Work(stock, variant, hour, blocks, partial(_further, progress, told))
             if work.complete(files):
                 changed.append(hour)
             told += work.records
@@ -138,8 +164,11 @@ def alone(root: Path) -> Iterator[None]:
 class _Work:
     """The completion of one hour."""
 
-    def __init__(self, stock: Stock, variant: str, hour: Hour, progress: Progress) -> None:
+    def __init__(
+        self, stock: Stock, variant: str, hour: Hour, blocks: Blocks | None, progress: Progress
+    ) -> None:
         self._stock = stock
+        self._blocks = blocks or partial(_captured, stock.key)
         self._variant = variant
         self._hour = hour
         self._progress = progress
@@ -203,20 +232,12 @@ class _Work:
         """What profiles are made of, of one block after another; each block becomes a part."""
         for name in new:
             try:
-                for block in self._blocks(files[name]):
+                for block in self._blocks(files[name], self._folder):
                     found = decode(block, self._layout, self._variant, self._stock.handler)
                     self._note(found)
                     yield measured(found.frame)
             except CaptureUnreadable as error:
                 self._unreadable[name] = str(error)
-
-    def _blocks(self, file: Any) -> Iterator[list[bytes]]:
-        with local(file, self._folder) as path:
-            if path.suffix == SUFFIX:  # either all of an encrypted file is read, or nothing
-                deque(read(path, self._stock.key), maxlen=0)
-            lines = read(path, self._stock.key)
-            while block := _block(lines):
-                yield block
 
     def _note(self, found: Decoded) -> None:
         part = self._folder / f"{len(self._parts)}.parquet"
@@ -234,7 +255,36 @@ class _Work:
         self._progress(self.records)
 
 
-def _block(lines: Iterator[bytes]) -> list[bytes]:
+def _captured(key: bytes | None, file: Any, folder: Path) -> Iterator[list[bytes]]:
+    """The lines of a capture file.
+
+    Raises:
+        CaptureUnreadable: it is encrypted with another key, or was changed.
+    """
+    with local(file, folder) as path:
+        if path.suffix != SUFFIX:
+            yield from _plain(path)
+            return
+        deque(read(path, key), maxlen=0)  # either all of an encrypted file is read, or nothing
+        lines = read(path, key)
+        while block := block_of(lines):
+            yield block
+
+
+def _plain(path: Path) -> Iterator[list[bytes]]:
+    """Complete lines; a torn last one is left out."""
+    left = b""
+    with path.open("rb") as file:
+        while some := file.read(LARGEST):
+            left += some
+            whole = left.rfind(b"\n") + 1
+            lines = left[:whole].split(b"\n")[:-1]
+            left = left[whole:]
+            for first in range(0, len(lines), AT_ONCE):
+                yield lines[first : first + AT_ONCE]
+
+
+def block_of(lines: Iterator[bytes]) -> list[bytes]:
     """The next lines: `AT_ONCE`, or fewer long ones."""
     block: list[bytes] = []
     size = 0
@@ -261,82 +311,6 @@ def local(file: Any, folder: Path) -> Iterator[Path]:
         copy.unlink(missing_ok=True)
 
 
-# ---- windows ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What a variant was asked and answered within a time."""
-
-    rows: pl.LazyFrame
-    """Columns by name, of one type each; without columns when there are no hours."""
-    profile: Profile
-    """Of inputs, predicted label and score."""
-    hours: tuple[Hour, ...]
-    records: int
-    """Captured records of these hours."""
-    refused: Mapping[str, int]
-    """Records of these hours that could not be read, by part and reason."""
-
-
-def window(
-    root: Path, variant: str, since: datetime, until: datetime, kinds: Mapping[str, Kind] | None = None
-) -> Window:
-    """Rows with `since` <= time < `until` and their profile; whole hours are answered from their profiles.
-
-    Args:
-        root: `{home}/monitoring/{endpoint}`.
-        variant: who answered.
-        since: an aware time.
-        until: an aware time.
-        kinds: of the inputs, for hours that the time cuts.
-    """
-    found = hours_below(root / variant, since, until)
-    profile = Profile()
-    for hour in found:
-        profile = profile.merge(_profile(hour, since, until, kinds or {}))
-    seals = [seal for hour in found if (seal := hour.seal())]
-    refused: Counter[str] = Counter()
-    for seal in seals:
-        refused.update(seal.refused)
-    rows = _within([hour.rows for hour in found], since, until)
-    return Window(rows, profile, tuple(found), sum(seal.records for seal in seals), dict(refused))
-
-
-def joined(root: Path, variant: str, since: datetime, until: datetime) -> pl.LazyFrame:
-    """Rows with `since` <= time < `until` and their labels, null where they are not known."""
-    import polars as pl
-
-    files = [
-        hour.joined if hour.joined.exists() else hour.rows
-        for hour in hours_below(root / variant, since, until)
-    ]
-    rows = _within(files, since, until)
-    names = rows.collect_schema().names()
-    wanted = {LABEL: pl.String(), LABEL_AT: pl.Datetime("us", "UTC")} if names else {}
-    return rows.with_columns(
-        pl.lit(None, kind).alias(name) for name, kind in wanted.items() if name not in names
-    )
-
-
-def _profile(hour: Hour, since: datetime, until: datetime, kinds: Mapping[str, Kind]) -> Profile:
-    if since <= hour.at and hour.at + timedelta(hours=1) <= until:
-        return hour.profile(kinds)
-    cut = (frame.filter((frame[AT] >= since) & (frame[AT] < until)) for frame in batches(hour.rows))
-    return profiled((frame for frame in cut if frame.height), kinds)
-
-
-def _within(files: Sequence[Path], since: datetime, until: datetime) -> pl.LazyFrame:
-    import polars as pl
-
-    from monitoring.records.columns import aligned
-
-    if not files:
-        return pl.LazyFrame()
-    rows = pl.concat(aligned([pl.scan_parquet(file) for file in files]))
-    return rows.filter(pl.col(AT) >= since, pl.col(AT) < until)
-
-
 # ---- retention --------------------------------------------------------------------------------------------
 
 
@@ -346,30 +320,3 @@ def prune(home: Path, rule: Retention, now: datetime, *, dry_run: bool = False) 
     The newest `rule.at_least` hours of every variant stay.
     """
     return prune_hours(home / "monitoring", "*/*/", ROWS, "hour", rule, now, dry_run=dry_run)
-
-
-def prune_hours(
-    root: Path, above: str, inside: str, kind: str, rule: Retention, now: datetime, *, dry_run: bool
-) -> tuple[Item, ...]:
-    """Remove folders of hours by age, and folders above them that are empty then.
-
-    Args:
-        root: what holds them.
-        above: pattern of what stands between, for example `*/*/`.
-        inside: pattern of files of which an hour has one.
-        kind: what an hour is called.
-        rule: how long they stay.
-        now: the present moment.
-        dry_run: remove nothing.
-    """
-    items = []
-    for folder in sorted({file.parent for file in root.glob(f"{above}{HOURS}/{inside}")}):
-        name = folder.relative_to(root).as_posix()
-        if since := disk.used([folder]):
-            items.append(Item(f"{kind} of {name[: -len('/yyyy/mm/dd/hh')]}", name, (folder,), since))
-    gone = disk.clear(expired(items, (), rule, now), dry_run=dry_run)
-    for item in () if dry_run else gone:
-        for parent in list(item.paths[0].parents)[:3]:
-            with suppress(OSError):
-                parent.rmdir()
-    return gone

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from monitoring.quality.labels import join
 from monitoring.quality.truth import decode
@@ -81,11 +81,12 @@ def apply(
     since, until = now - look_back, now + timedelta(hours=1)
     with alone(root):
         files = label_files(home, endpoint, since, until)
-        if not files:
-            return Applied()
         hours = hours_below(root, since, until)
-        stale = {hour.folder for hour in hours if _is_stale(hour)}
-        base, known = folder(home, endpoint), _known(root / STATE)
+        base, known = folder(home, endpoint), _state(root / STATE, "files")
+        seen = _state(root / STATE, "hours")
+        stale = {hour.folder for hour in hours if _is_stale(hour, seen)}
+        if not files and not any(hour.joined.exists() for hour in hours if hour.folder in stale):
+            return Applied()
         sizes = {str(path.relative_to(base)): path.stat().st_size for _, path in files}
         this = _Round(hours[::-1], stale)
         oldest = min((hour.at for hour in hours if hour.folder in stale), default=until)
@@ -98,20 +99,27 @@ def apply(
                 records, refused = records + read * fresh, refused + bad * fresh
                 _spread(this, frame, fresh=fresh)
         touched, mismatched = _written(this)
-        replaced(root / STATE, json.dumps({"format": 1, "files": sizes}, indent=1).encode())
+        looked = {f"{hour.at:%Y/%m/%d/%H}": _generation(hour) for hour in hours}
+        state = {"format": 1, "files": sizes, "hours": looked}
+        replaced(root / STATE, json.dumps(state, indent=1).encode())
     return Applied(tuple(sorted(touched)), records, refused, tuple(mismatched[:20]))
 
 
-def _is_stale(hour: Hour) -> bool:
-    """Whether the rows have labels that were not joined, since they came later themselves."""
+def _is_stale(hour: Hour, seen: Mapping[str, Any]) -> bool:
+    """Whether there are rows that nobody has looked for the labels of, since they came later themselves."""
+    before = stamp(hour.joined, _KEY) if hour.joined.exists() else seen.get(f"{hour.at:%Y/%m/%d/%H}", "")
+    return before != _generation(hour)
+
+
+def _generation(hour: Hour) -> str:
     seal = hour.seal()
-    return stamp(hour.joined, _KEY) != (seal.generation if seal else "")
+    return seal.generation if seal else ""
 
 
-def _known(file: Path) -> Mapping[str, int]:
+def _state(file: Path, part: str) -> Mapping[str, Any]:
+    """What was there at the last look: label files and their sizes, or hours and what their rows were."""
     with suppress(FileNotFoundError, ValueError, KeyError):
-        found = json.loads(file.read_text())["files"]
-        return {str(name): int(size) for name, size in found.items()}
+        return dict(json.loads(file.read_text())[part])
     return {}
 
 
@@ -163,14 +171,12 @@ def _join(hour: Hour, found: list[pl.DataFrame], *, stale: bool) -> tuple[set[da
     """Write the hour's rows with labels, when any of these is new; returns the hours of these rows."""
     import polars as pl
 
-    seal = hour.seal()
-    generation = seal.generation if seal else ""
     labels = pl.concat(found) if found else decode(()).frame
     result = join(_labelled(hour), labels)
-    if result.touched or stale:
+    if result.touched or (stale and hour.joined.exists()):
         beside = result.rows.select(LABEL, LABEL_AT)
         rows = pl.concat([pl.scan_parquet(hour.rows), beside.lazy()], how="horizontal")
-        written(rows, hour.joined, {_KEY: generation})
+        written(rows, hour.joined, {_KEY: _generation(hour)})
     return set(result.touched), list(result.mismatched)
 
 

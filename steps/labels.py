@@ -22,15 +22,17 @@ import orjson
 
 from configs.retention import Item, Retention
 from monitoring.quality.truth import decode
+from steps.ageing import prune_hours
 from steps.errors import DataRefused
 from steps.hour import HOURS
-from steps.hours import local, prune_hours
+from steps.hours import local
 from steps.labelled import ENDINGS, Bad, Columns, read, record_of
 from steps.listing import files, opened
 
 _COLLECTED = "collectionTime"
 """Entry of `eventMetadata` that SageMaker does not have; others pass over it."""
 _HOUR = re.compile(r"(\d{4})/(\d\d)/(\d\d)/(\d\d)/[^/]+$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _CHECKED = 4096
 """Records that are checked together."""
 REASONS = 20
@@ -53,7 +55,13 @@ class Added:
 
 
 def folder(home: Path, endpoint: str) -> Path:
-    """Where the labels of an endpoint are."""
+    """Where the labels of an endpoint are.
+
+    Raises:
+        DataRefused: it cannot be the name of an endpoint.
+    """
+    if not _NAME.fullmatch(endpoint):
+        raise DataRefused(f"{endpoint!r} is no name of an endpoint; `seaway endpoints` lists what there is")
     return home / "labels" / endpoint
 
 
@@ -76,7 +84,7 @@ def add(home: Path, endpoint: str, source: str, now: datetime, columns: Columns 
 
 
 def accept(home: Path, endpoint: str, records: Sequence[object], now: datetime) -> Added:
-    """Append labels that came one by one or a few at a time; all that are good, or none when the disk refuses.
+    """Append labels that came a few at a time: all that are good, or none when the disk refuses.
 
     Args:
         home: folder of the installation.

@@ -38,8 +38,8 @@ _DEPENDENCIES: dict[Runtime, tuple[str, ...]] = {
     "skops": ("granian", "numpy", "orjson", "pandas", "scikit-learn", "scipy", "skops"),
     "pickle": ("granian", "numpy", "orjson", "pandas", "scikit-learn", "scipy"),
 }
-Beside = Callable[[Manifest, Predictions], Mapping[str, bytes]]
-"""Further files of a package, by path."""
+Beside = Callable[[Manifest, Predictions, Mapping[str, bytes]], Mapping[str, bytes]]
+"""Makes further files of a package from its manifest, predictions of the hold-out, and files so far."""
 BASELINE_ROWS = 20
 """Training rows in a package to explain predictions against."""
 _TOLERATED = 1e-9
@@ -127,8 +127,8 @@ def pack(  # noqa: PLR0913 - the whole description of a package, by name
         trusted_types: types outside scikit-learn, NumPy and SciPy that loading may construct.
         provenance: `data_digest`, `project`, `code_digest`.
         compiling: which runtime, and how small its weights.
-        beside: makes further files, such as the folder `baseline/`, from the manifest and the packed model's
-            predictions of `frame`.
+        beside: makes further files, such as the folder `baseline/`, from the manifest, the packed model's
+            predictions of `frame`, and the files so far.
 
     Raises:
         PackRefused: the model cannot be packed faithfully; the message says what to change.
@@ -184,7 +184,7 @@ def pack(  # noqa: PLR0913 - the whole description of a package, by name
         package.MANIFEST: manifest.to_json(),
     }
     if beside is not None:
-        files |= beside(manifest, predictor.predict(columns_of(rows, manifest)))
+        files |= beside(manifest, predictor.predict(columns_of(rows, manifest)), files)
     digest = _write(files, folder)
     listed = stored.listed if stored else ()
     return PackResult(folder / ARCHIVE, digest, manifest, compiled.parity, measured, listed, unlisted)

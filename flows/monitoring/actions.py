@@ -16,12 +16,16 @@ from flows.monitoring.alerting import Alerts
 from flows.monitoring.executions import Action, AlertStatus
 from flows.monitoring.subject import Watched
 from flows.notices import Message, tell
+from flows.trigger import TriggerError
+from registry.errors import Temporary as RegistryTemporary
 
 if TYPE_CHECKING:
     from flows.wiring import Wiring
 
 log = logging.getLogger(__name__)
 
+TEMPORARY = (DeployError, RegistryTemporary, TriggerError)
+"""Errors after which an action is tried again the next time."""
 RETRAINING = "flows.monitoring.retraining"
 """Decides, in `decide(wiring, watched, alert, now) -> str`, whether a new version is worth training."""
 
@@ -46,7 +50,7 @@ def perform(hands: Hands, now: datetime) -> tuple[Action, ...]:
     for action in hands.alerts.pending(hands.watched.endpoint):
         try:
             outcome = _DO[action.name](hands, action, now)
-        except DeployError as error:
+        except TEMPORARY as error:
             log.warning("%s: %s; it will be tried again", action.id, error)
             continue
         except Exception as error:

@@ -62,7 +62,7 @@ def concerns(violation: Violation, figure: str) -> bool:
     if column := subject.get("feature_name"):
         return figure in {f"{name}_{column}" for name in _OF_COLUMNS}
     metric = subject.get("metric_name", "")
-    return figure in {metric, f"bias_metric_{metric}"} or (metric == "shap" and figure == "NDCG")
+    return figure in {metric, f"bias_metric_{metric}"} or (metric == "shap" and figure == "ndcg")
 
 
 _OF_COLUMNS = ("feature_baseline_drift", "feature_non_null", "feature_data")

@@ -157,5 +157,7 @@ class Watch:
     """Nothing scheduled before is made up for."""
     settings: str = ""
     """Settings as JSON that somebody gave; those of the version that serves when empty."""
+    effective: str = ""
+    """Those that hold, whoever gave them."""
     reason: str = ""
     """Why it failed."""

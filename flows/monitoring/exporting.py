@@ -1,18 +1,23 @@
-"""Figures for other systems: Prometheus, and the JSON lines of SageMaker's monitoring containers."""
+"""Figures for other systems: Prometheus, the JSON lines of SageMaker's monitoring containers, and tables."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.monitoring.executions import Alert, AlertStatus, Datapoint, Execution
+from flows.monitoring.executions import Action, Alert, AlertStatus, Datapoint, Execution
 from monitoring.findings import Figure
+from steps.pages.view import Point
 
 if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily
+
+    from flows.monitoring.history import History
 
 CLOUDWATCH = "opt/ml/output/metrics/cloudwatch"
 """Where a SageMaker container writes its lines."""
@@ -62,11 +67,95 @@ def _finite(value: float) -> float:
     return math.copysign(INFINITE, value) if math.isinf(value) else value
 
 
+ALL = 10_000_000
+"""Figures and executions that an export takes at most."""
+
+
+def write(
+    history: History, endpoint: str, out: Path, form: str, *, schedule: str = "", every_version: bool = False
+) -> tuple[Path, ...]:
+    """Write the history of an endpoint: figures, executions and violations.
+
+    Args:
+        history: where it is kept.
+        endpoint: whose.
+        out: folder, made if need be.
+        form: `csv`, `parquet` or `tensorboard`.
+        schedule: only of this one.
+        every_version: also figures that were replaced when labels came late.
+
+    Raises:
+        steps.errors.DataRefused: the format is unknown, or needs a package that is missing.
+    """
+    from steps.exports import Judged, export
+
+    figures = history.figures(endpoint, "", schedule, every_version=every_version, last=ALL)
+    judged = [
+        Judged(
+            one.window.end,
+            one.schedule,
+            one.kind,
+            one.status.value,
+            one.rows,
+            one.variant,
+            one.version,
+            one.violations,
+            one.notes,
+        )
+        for one in history.executions(endpoint, schedule, last=ALL)
+    ]
+    return export(tuple(points(figures)), judged, out, form)
+
+
+def points(measured: Iterable[Datapoint]) -> Iterator[Point]:
+    """Figures as the store keeps them, for pages and exports."""
+    for one in measured:
+        figure = one.figure
+        yield Point(
+            at=one.window.end,
+            name=figure.name,
+            value=figure.value,
+            low=figure.low,
+            high=figure.high,
+            n=figure.n,
+            estimated=figure.estimated,
+            dimensions=figure.dimensions,
+            variant=one.variant,
+            schedule=one.schedule,
+            look=one.version,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """Something that monitoring did, or decided to leave."""
+
+    endpoint: str
+    source: str
+    """Name of the alarm, or `guard`, or `retrain`."""
+    action: str
+    """`notify`, `retrain` or `rollback`."""
+    acted: bool
+    """Something was set going."""
+    at: datetime
+
+    @classmethod
+    def of_alarm(cls, action: Action) -> Deed:
+        """An action that an alarm asked for."""
+        left = not action.outcome or action.outcome.startswith(_LEFT)
+        return cls(action.alert.endpoint, action.alert.alarm, action.name, not left, action.alert.since)
+
+
+_LEFT = ("not ", "nobody ", "failed ")
+"""How outcomes of actions begin that came to nothing."""
+
+
 def exposition(
     newest: Sequence[tuple[Execution, Sequence[Datapoint]]],
     latest: Sequence[Execution],
     alerts: Sequence[Alert],
     now: datetime,
+    deeds: Sequence[Deed] = (),
 ) -> bytes:
     """What Prometheus scrapes.
 
@@ -75,6 +164,7 @@ def exposition(
         latest: the latest execution of each schedule, whatever became of it.
         alerts: as they stand.
         now: for ages.
+        deeds: what was done, or left.
     """
     from prometheus_client import CollectorRegistry, generate_latest
 
@@ -83,6 +173,7 @@ def exposition(
             yield from _figures(newest)
             yield from _executions(newest, latest, now)
             yield _alerts(alerts)
+            yield _deeds(deeds, now)
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Collector())
@@ -130,6 +221,19 @@ def _alerts(alerts: Sequence[Alert]) -> GaugeMetricFamily:
     family = _gauge("alert", "1 while an alarm is in alert.", ("endpoint", "alarm", "monitoring_type"))
     for alert in alerts:
         family.add_metric([alert.endpoint, alert.alarm, alert.kind], alert.status is AlertStatus.IN_ALERT)
+    return family
+
+
+def _deeds(deeds: Sequence[Deed], now: datetime) -> GaugeMetricFamily:
+    family = _gauge(
+        "action_age_seconds", "Time since it last happened.", ("endpoint", "source", "action", "acted")
+    )
+    latest: dict[tuple[str, ...], datetime] = {}
+    for one in deeds:
+        key = (one.endpoint, one.source, one.action, str(one.acted).lower())
+        latest[key] = max(one.at, latest.get(key, one.at))
+    for named, at in latest.items():
+        family.add_metric(named, (now - at).total_seconds())
     return family
 
 

@@ -47,6 +47,7 @@ class History:
             "status": watch.status,
             "since": watch.since.timestamp(),
             "settings": watch.settings,
+            "effective": watch.effective,
             "reason": watch.reason,
         }
         with self._engine.begin() as db:
@@ -63,7 +64,8 @@ class History:
         with self._reading.connect() as db:
             rows = db.execute(sa.select(WATCHES).order_by(WATCHES.c.endpoint)).all()
         return tuple(
-            Watch(row.endpoint, row.status, _moment(row.since), row.settings, row.reason) for row in rows
+            Watch(row.endpoint, row.status, _moment(row.since), row.settings, row.effective, row.reason)
+            for row in rows
         )
 
     # ---- executions ---------------------------------------------------------------------------------------

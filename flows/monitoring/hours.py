@@ -5,21 +5,22 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.monitoring.subject import PREPROCESS, Subject, Watched, subject
-from flows.monitoring.windows import Window
-from flows.replaying import captured
+from flows.monitoring.windows import HOUR, Window
+from flows.replaying import Kept, captured
 from monitoring.records import Layout, layout_of
-from monitoring.rows import AT
+from monitoring.rows import AT, EVENT_ID, LABEL, ROW
 from registry.errors import Permanent as RegistryPermanent
 from serving.errors import ServingError
 from serving.package import load_manifest
 from steps import hours as decoded
+from steps import joining
 from steps.errors import CodeFailed
 from steps.errors import Permanent as StepPermanent
 from steps.hour import Hour, hours_below
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from monitoring.records import Handler
 
 HANDLER = "preprocess_handler"
+_FIRST, _LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,8 @@ class Stretch:
     """`{home}/monitoring/{endpoint}`."""
     variant: str
     window: Window
-
-    def hours(self) -> list[Hour]:
-        """The hours of the window that have rows."""
-        return hours_below(self.root / self.variant, self.window.start, self.window.end)
+    hours: tuple[Hour, ...]
+    """The hours of the window that have rows."""
 
     def rows(self) -> pl.DataFrame:
         """Every row, with its label where that is known."""
@@ -61,16 +61,12 @@ class Stretch:
 
     def count(self) -> int:
         """How many rows there are."""
-        return sum(self._rows_of(hour) for hour in self.hours())
-
-    def digests(self) -> dict[str, str]:
-        """What each hour holds, captures and labels, as a digest."""
-        return {f"{hour.at:%Y-%m-%dT%H}": _digest(hour) for hour in self.hours()}
+        return sum(self._rows_of(hour) for hour in self.hours)
 
     def refused(self) -> tuple[str, ...]:
         """A note about captured records that could not be read."""
         reasons: dict[str, int] = {}
-        for hour in self.hours():
+        for hour in self.hours:
             seal = hour.seal()
             for reason, count in (seal.refused if seal else {}).items():
                 reasons[reason] = reasons.get(reason, 0) + count
@@ -89,13 +85,22 @@ class Stretch:
         return int(rows.select(pl.len()).collect().item())
 
 
-def _digest(hour: Hour) -> str:
+def _digest(hour: Hour, *, labels: bool) -> str:
+    """Of rows by what they were read from; of labels by themselves, whatever file they stand in."""
     seal = hour.seal()
     found = hashlib.sha256((seal.generation if seal else "").encode())
-    if hour.joined.exists():
-        with hour.joined.open("rb") as stream:
-            found.update(hashlib.file_digest(stream, "sha256").digest())
+    if labels and hour.joined.exists():
+        found.update(_labels(hour.joined))
     return found.hexdigest()[:16]
+
+
+def _labels(file: Path) -> bytes:
+    """The labels of an hour as bytes that change when one does; none without a label."""
+    import polars as pl
+
+    rows = pl.scan_parquet(file).filter(pl.col(LABEL).is_not_null())
+    told: bytes = rows.select(EVENT_ID, ROW, LABEL).collect().hash_rows(seed=0).sort().to_numpy().tobytes()
+    return told
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,8 @@ class Hours:
 
     wiring: Wiring
     watched: Watched
+    _known_hours: dict[str, list[Hour]] = field(default_factory=dict)
+    _known_digests: dict[tuple[Path, bool], str] = field(default_factory=dict)
 
     @cached_property
     def root(self) -> Path:
@@ -112,7 +119,20 @@ class Hours:
 
     def stretch(self, variant: str, window: Window) -> Stretch:
         """What a variant answered within a window."""
-        return Stretch(self.root, variant, window)
+        if variant not in self._known_hours:
+            self._known_hours[variant] = hours_below(self.root / variant, _FIRST, _LAST)
+        inside = (hour for hour in self._known_hours[variant] if window.touches(hour.at))
+        return Stretch(self.root, variant, window, tuple(inside))
+
+    def digests(self, variant: str, window: Window, *, labels: bool) -> dict[str, str]:
+        """What each hour of a window holds, as a digest: captures, and labels too if they matter."""
+        found = {}
+        for hour in self.stretch(variant, window).hours:
+            key = (hour.folder, labels)
+            if key not in self._known_digests:
+                self._known_digests[key] = _digest(hour, labels=labels)
+            found[f"{hour.at:%Y-%m-%dT%H}"] = self._known_digests[key]
+        return found
 
     def counts(self, window: Window) -> dict[str, int]:
         """Rows of each variant that answered within a window."""
@@ -133,31 +153,51 @@ class Hours:
         listed = ", ".join(f"{name} ({rows:,} rows)" for name, rows in counts.items())
         return (f"also answered, and not looked at here: {listed}",) if listed else ()
 
-    def refresh(self, start: datetime, end: datetime, tell: Callable[[str], None]) -> None:
+    def refresh(self, start: datetime, end: datetime, now: datetime, tell: Callable[[str], None]) -> None:
         """Decode what was captured, and join the labels that came, since the last look.
+
+        Args:
+            start: captures from then on.
+            end: and until then.
+            now: the present.
+            tell: told what was new.
 
         Raises:
             deploy.errors.RolloutRefused: the variable with the key of the captures is not set here.
             steps.errors.DataRefused: captures cannot be reached.
         """
+        self._known_hours.clear()
+        self._known_digests.clear()
         kept = captured(self.wiring, self.watched.endpoint)
         for variant in decoded.variants(decoded.Stock(self.root, kept.captures, key=kept.key)):
-            known = self._known(variant)
-            handler, reading = self._handler(known)
-            stock = decoded.Stock(
-                self.root,
-                kept.captures,
-                layout=lambda _variant, known=known: _layout(known),
-                key=kept.key,
-                handler=handler,
-                reading=reading,
+            for hour in decoded.bring(self._stock(variant, kept), variant, start, end):
+                tell(f"{variant}: decoded what was captured at {hour.at:%Y-%m-%d %H}:00 UTC")
+            labels = joining.apply(
+                self.wiring.settings.home,
+                self.watched.endpoint,
+                variant,
+                now,
+                look_back=max(self.watched.settings.label_wait, now - start) + HOUR,
             )
-            for hour in decoded.bring(stock, variant, start, end):
-                tell(f"{variant}: decoded what was captured at {hour.at:%Y-%m-%d %H}:00")
-        self._label(tell)
+            if labels.records:
+                tell(f"{variant}: {labels.records:,} label records, {labels.refused:,} without a label")
 
-    def _label(self, tell: Callable[[str], None]) -> None:
-        """Join labels that came since the last look."""
+    def _stock(self, variant: str, kept: Kept) -> decoded.Stock:
+        """Where the captures are and how a variant's are read."""
+        script = self._script(variant) if self.watched.settings.preprocess else None
+        return decoded.Stock(
+            self.root,
+            kept.captures,
+            layout=lambda name: _layout(self._known(name)),
+            key=kept.key,
+            handler=load_handler(script) if script else None,
+            reading=hashlib.sha256(script.read_bytes()).hexdigest()[:16] if script else "",
+        )
+
+    def _script(self, variant: str) -> Path | None:
+        known = self._known(variant)
+        file = known.baseline / PREPROCESS if known else None
+        return file if file and file.is_file() else None
 
     def _known(self, variant: str) -> Subject | None:
         """The version behind a variant; None when it is gone, and only its captures are left."""
@@ -165,13 +205,6 @@ class Hours:
             return subject(self.wiring, self.watched.model, variant)
         except (RegistryPermanent, StepPermanent):
             return None
-
-    def _handler(self, known: Subject | None) -> tuple[Handler | None, str]:
-        """The project's function that makes rows of records, and what changes when it does."""
-        file = known.baseline / PREPROCESS if known else None
-        if file is None or not file.is_file():
-            return None, ""
-        return load_handler(file), hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
 def _layout(known: Subject | None) -> Layout:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from monitoring.profiles import Kind as ColumnKind
+    from monitoring.profiles import Profile
     from serving.manifest import Manifest
 
 SEED = 7
@@ -58,6 +59,11 @@ class Material:
         """Every row of the window."""
         return self.stretch.rows()
 
+    @cached_property
+    def profile(self) -> Profile:
+        """Of the window's inputs, predicted labels and scores."""
+        return self.stretch.profile(self.kinds)
+
     def part(self, name: str) -> Path | None:
         """A file of the baseline; None when the package has none."""
         file = self.subject.baseline / name
@@ -84,7 +90,7 @@ def data_quality(material: Material) -> Finding:
     from monitoring.profiles import Profile
 
     settings = material.settings.data_quality
-    window = material.stretch.profile(material.kinds)
+    window = material.profile
     known, rules = material.part(PROFILE), material.document(CONSTRAINTS)
     if settings is None or known is None or rules is None:
         return _uncompared("DataQuality", window.rows, PROFILE)
@@ -125,6 +131,36 @@ def _with_coverage(found: Finding, least: float) -> Finding:
     return replace(found, violations=(), rows=0, notes=(*found.notes, note))
 
 
+def bias(material: Material) -> Finding:
+    """Differences between groups in rows whose label is known, against those of the hold-out."""
+    from monitoring.bias.analysis import analyse as judge
+    from monitoring.bias.settings import BiasConfig
+
+    settings, known = material.settings.bias, material.document(BIAS)
+    if settings is None:
+        return _uncompared("ModelBias", 0, BIAS)
+    config = BiasConfig.of(settings.model_dump(), allowed=settings.allowed)
+    found = judge(material.rows, config, known, mode=settings.mode, seed=SEED)
+    return found if known else replace(found, notes=(*found.notes, *_uncompared("ModelBias", 0, BIAS).notes))
+
+
+def explainability(material: Material) -> Finding:
+    """What the model relies on in a sample of the window, against what it relied on in the hold-out."""
+    from monitoring.explain import attributions
+    from monitoring.explain.analysis import analyse as compare
+    from steps.attributions import Wish
+    from steps.attributions import attributions as explain
+
+    settings = material.settings.explainability
+    known = material.document(ATTRIBUTIONS)
+    if settings is None or known is None:
+        return _uncompared("ModelExplainability", material.stretch.count(), ATTRIBUTIONS)
+    baseline = attributions.read(known)
+    wish = Wish(rows=settings.rows, method=settings.method, seed=SEED).like(baseline)
+    live = explain(material.subject.package, material.rows, wish)
+    return compare(baseline, live, threshold=settings.threshold)
+
+
 def _uncompared(kind: Kind, rows: int, part: str) -> Finding:
     note = f"nothing was compared: the package has no baseline/{part}; build the version again to get one"
     return Finding(kind, rows, notes=(note,))
@@ -133,4 +169,6 @@ def _uncompared(kind: Kind, rows: int, part: str) -> Finding:
 _ANALYSES: dict[Kind, Callable[[Material], Finding]] = {
     "DataQuality": data_quality,
     "ModelQuality": model_quality,
+    "ModelBias": bias,
+    "ModelExplainability": explainability,
 }

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from flows.monitoring.alerting import Alerts
+from flows.monitoring.decisions import Decisions
 from flows.monitoring.executions import Execution
-from flows.monitoring.exporting import exposition
+from flows.monitoring.exporting import Deed, exposition
 from flows.monitoring.history import History
 
 
@@ -19,13 +21,14 @@ class Logbook:
 
     history: History
     alerts: Alerts
+    decisions: Decisions
 
     @classmethod
     def of(cls, engine: sa.Engine) -> Logbook:
         """The logbook in a database; its tables are made if need be."""
         history = History(engine)
         history.create()
-        return cls(history, Alerts(engine))
+        return cls(history, Alerts(engine), Decisions(engine))
 
     def latest(self) -> tuple[Execution, ...]:
         """The latest execution of every recurring schedule, whatever became of it."""
@@ -33,4 +36,14 @@ class Logbook:
 
     def metrics(self, now: datetime) -> bytes:
         """Everything that stands, for Prometheus."""
-        return exposition(self.history.newest(), self.latest(), self.alerts.alerts(), now)
+        deeds = tuple(self.deeds())
+        return exposition(self.history.newest(), self.latest(), self.alerts.alerts(), now, deeds)
+
+    def deeds(self) -> Iterator[Deed]:
+        """What was lately done, or left, for every endpoint: by alarms, the guard and retraining."""
+        for endpoint in dict.fromkeys(watch.endpoint for watch in self.history.watches()):
+            for action in self.alerts.taken(endpoint):
+                yield Deed.of_alarm(action)
+            for decision in self.decisions.latest(endpoint):
+                done = "rollback" if decision.about == "guard" else decision.about
+                yield Deed(endpoint, decision.about, done, decision.acted, decision.at)

@@ -8,12 +8,8 @@ from typing import Any
 from configs.monitor import DataQuality, FeatureRule, ModelQuality
 
 _OVERRIDES = "monitoringConfigOverrides"
-_DISTRIBUTION = (
-    "comparison_threshold",
-    "comparison_method",
-    "categorical_comparison_threshold",
-    "categorical_drift_method",
-)
+_OF_COLUMNS = ("comparison_threshold", "comparison_method", "categorical_drift_method")
+_DISTRIBUTION = (*_OF_COLUMNS, "categorical_comparison_threshold")
 
 
 def data_quality(document: Mapping[str, Any], settings: DataQuality) -> dict[str, Any]:
@@ -51,7 +47,9 @@ def _ruled(feature: Mapping[str, Any], rule: FeatureRule | None) -> dict[str, An
         }
     if rule.domains is not None:
         made["string_constraints"] = {**made.get("string_constraints", {}), "domains": list(rule.domains)}
-    distribution: dict[str, Any] = _given(rule, _DISTRIBUTION)
+    distribution: dict[str, Any] = _given(rule, _OF_COLUMNS)
+    if rule.comparison_threshold is not None:  # one column has one threshold, whatever its kind
+        distribution["categorical_comparison_threshold"] = rule.comparison_threshold
     if not rule.perform_comparison:
         distribution["perform_comparison"] = _switch(on=False)
     override = _given(rule, ("datatype_check_threshold", "domain_content_threshold"))

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 
 from configs.monitor import Kind
 from deploy.errors import DeployError
-from flows.monitoring import actions, alerts, reports
-from flows.monitoring.executions import FAILURE, NO_DATA, Action, Alert, Execution, Status
+from flows.monitoring import actions, alerts, guarding, paging, reports
+from flows.monitoring.executions import FAILURE, NO_DATA, Action, Alert, Execution, Status, Watch
 from flows.monitoring.hours import Hours
 from flows.monitoring.kinds import Material, analyse
 from flows.monitoring.logbook import Logbook
 from flows.monitoring.subject import Watched, subject, watched
-from flows.monitoring.windows import ON_DEMAND, SCHEDULES, Window, due
+from flows.monitoring.windows import ON_DEMAND, SCHEDULES, SETTLE, Window, due
 from monitoring.findings import Finding
 from registry.errors import RegistryError
 from registry.errors import Temporary as RegistryTemporary
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 LATE = timedelta(days=1)
 """How long late captures change windows of kinds that need no labels."""
+LABELLED = frozenset({"ModelQuality", "ModelBias"})
+"""Kinds that look at labels."""
 KNOWN = (DeployError, RegistryError, StepError, ServingError, ValueError)
 """Errors whose message says what to do."""
 TEMPORARY = (RegistryTemporary, StepTemporary)
@@ -111,6 +113,12 @@ class Run:
         return cls(wiring, logbook, found, clock, **more)  # type: ignore[arg-type]  # named fields
 
     @cached_property
+    def _address(self) -> str:
+        """Of the flow run in Prefect's interface."""
+        prefect = self.wiring.settings.url("prefect") if self.flow_run else ""
+        return f"{prefect}/runs/flow-run/{self.flow_run}" if prefect else ""
+
+    @cached_property
     def hours(self) -> Hours:
         """Decoded captures of the endpoint."""
         return Hours(self.wiring, self.watched)
@@ -122,17 +130,26 @@ class Run:
         watch = self.logbook.history.watched(self.watched.endpoint)
         if watch is None or watch.status != "Scheduled":
             return Outcome(actions=self._act())
+        self._keep_settings(watch)
         now = self.clock()
         wanted = [
             (kind, window)
             for kind in self.watched.settings.kinds
-            for window in due(self.watched.settings, kind, now, watch.since, self._is_done(kind))
+            for window in due(self.watched.settings, kind, now - SETTLE, watch.since, self._is_done(kind))
         ]
         known = self._open_for_late(now)
         self._refresh([window for _, window in wanted] + [one.window for one in known])
         fresh = [done for kind, window in wanted if (done := self._execute(kind, window, SCHEDULES[kind]))]
         again = [self._again(one) for one in known if self._has_changed(one)]
-        return Outcome(tuple(fresh), tuple(again), self._alarms(), self._act())
+        changed = self._alarms()
+        self._guard(now)
+        return Outcome(tuple(fresh), tuple(again), changed, self._act())
+
+    def _keep_settings(self, watch: Watch) -> None:
+        """The caller goes by the settings that hold now, also after a rollback to a version with others."""
+        effective = self.watched.settings.model_dump_json()
+        if watch.effective != effective:
+            self.logbook.history.watch(replace(watch, effective=effective))
 
     def on_demand(self, window: Window, kinds: tuple[Kind, ...] = ()) -> Outcome:
         """Look at one window now; no alarm follows from it."""
@@ -161,9 +178,10 @@ class Run:
         return done
 
     def _refresh(self, windows: list[Window]) -> None:
-        """Decode what was captured in these windows since the last look."""
+        """Decode what was captured in these windows since the last look, and join labels."""
         if windows:
-            self.hours.refresh(min(one.start for one in windows), max(one.end for one in windows), self.tell)
+            start, end = min(one.start for one in windows), max(one.end for one in windows)
+            self.hours.refresh(start, end, self.clock(), self.tell)
 
     # ---- one window ---------------------------------------------------------------------------------------
 
@@ -177,16 +195,18 @@ class Run:
 
     def _again(self, known: Execution) -> Execution:
         """Look at a window again; its verdict stays when that is not possible any more."""
-        finding, found = self._found(replace(known, flow_run=self.flow_run))
+        finding, found, seen = self._found(replace(known, flow_run=self.flow_run))
         if finding is None:
             self.tell(f"{known.kind} {known.window.start:%Y-%m-%d %H:%M} stays as it was: {found.reason}")
             return known
-        return self._keep(known, finding, found)
+        return self._keep(known, finding, found, seen)
 
     def _look(self, began: Execution) -> Execution:
         return self._keep(began, *self._found(began))
 
-    def _keep(self, began: Execution, finding: Finding | None, found: Execution) -> Execution:
+    def _keep(
+        self, began: Execution, finding: Finding | None, found: Execution, seen: Material | None
+    ) -> Execution:
         """Keep the files, then the verdict: a verdict in the store has its files."""
         out = reports.folder(self.wiring.settings.home, found)
         ended = replace(found, modified=self.clock(), report=str(out), revision=began.revision + 1)
@@ -194,15 +214,17 @@ class Run:
             ended = replace(ended, status=Status.STOPPED, reason="stopped by a person", violations=())
             finding = None
         reports.write(out, ended, finding)
+        paging.leave(out, ended, finding, seen, self.logbook.history, self._address)
         kept = self.logbook.history.finish(ended, finding.figures if finding else ())
         self.tell(f"{kept.kind} {kept.window.start:%Y-%m-%d %H:%M} to {kept.window.end:%H:%M}: {_said(kept)}")
         return kept
 
-    def _found(self, began: Execution) -> tuple[Finding | None, Execution]:
-        """The finding, and the execution as it ended."""
+    def _found(self, began: Execution) -> tuple[Finding | None, Execution, Material | None]:
+        """The finding, the execution as it ended, and what was analysed."""
         variant = self.hours.main(began.window, f"v{self.watched.stable}")
         if variant is None:
-            return None, replace(began, status=Status.FAILED, reason=NO_DATA, violations=(), rows=0, hours={})
+            failed = replace(began, status=Status.FAILED, reason=NO_DATA, violations=(), rows=0, hours={})
+            return None, failed, None
         try:
             behind = subject(self.wiring, self.watched.model, variant)
             known = replace(began, variant=variant, model=behind.model, version=behind.version)
@@ -212,19 +234,20 @@ class Run:
         except TEMPORARY:
             raise
         except KNOWN as error:
-            return None, _failed(replace(began, variant=variant), str(error))
+            return None, _failed(replace(began, variant=variant), str(error)), None
         except Exception as error:
             log.exception("%s of %s failed", began.kind, began.endpoint)
-            return None, _failed(replace(began, variant=variant), f"{type(error).__name__}: {error}")
-        return finding, replace(
+            return None, _failed(replace(began, variant=variant), f"{type(error).__name__}: {error}"), None
+        ended = replace(
             known,
             status=Status(finding.status),
             rows=finding.rows,
             violations=finding.violations,
             notes=(*finding.notes, *stretch.refused(), *self.hours.others(began.window, variant)),
             reason="",
-            hours=stretch.digests(),
+            hours=self._digests(began, variant),
         )
+        return finding, ended, material
 
     def _stopping(self, began: Execution) -> bool:
         known = self.logbook.history.execution(*began.key)
@@ -234,27 +257,32 @@ class Run:
 
     def _open_for_late(self, now: datetime) -> list[Execution]:
         """Executions that labels or captures may still change."""
-        settings = self.watched.settings
-        waits: dict[Kind, timedelta] = {
-            "DataQuality": LATE,
-            "ModelExplainability": LATE,
-            "ModelQuality": settings.model_quality.label_wait if settings.model_quality else LATE,
-            "ModelBias": settings.bias.label_wait if settings.bias else LATE,
-        }
         return [
             one
-            for kind in settings.kinds
+            for kind in self.watched.settings.kinds
             for one in self.logbook.history.executions(
-                self.watched.endpoint, SCHEDULES[kind], since=now - waits[kind], last=1000
+                self.watched.endpoint, SCHEDULES[kind], since=now - self._wait(kind), last=1000
             )
             if one.status.judged or one.reason == NO_DATA
         ]
 
+    def _wait(self, kind: Kind) -> timedelta:
+        """How long something may come late."""
+        settings = self.watched.settings
+        if kind == "ModelQuality" and settings.model_quality:
+            return settings.model_quality.label_wait
+        if kind == "ModelBias" and settings.bias:
+            return settings.bias.label_wait
+        return LATE
+
     def _has_changed(self, known: Execution) -> bool:
         variant = known.variant or self.hours.main(known.window, f"v{self.watched.stable}")
-        return (
-            variant is not None and dict(known.hours) != self.hours.stretch(variant, known.window).digests()
-        )
+        if variant is None:
+            return False
+        return dict(known.hours) != self._digests(known, variant)
+
+    def _digests(self, known: Execution, variant: str) -> dict[str, str]:
+        return self.hours.digests(variant, known.window, labels=known.kind in LABELLED)
 
     # ---- what follows -------------------------------------------------------------------------------------
 
@@ -279,6 +307,15 @@ class Run:
             if became and self.logbook.alerts.become(before, became, alerts.actions(alarm, became)):
                 self.tell(f"alarm {became.alarm} is {became.status.value}: {became.reason}")
                 yield became
+
+    def _guard(self, now: datetime) -> None:
+        """Ask whether the version before was better; what cannot be asked now is asked the next time."""
+        try:
+            told = guarding.watch_over(self.wiring, self.watched, self.hours, now, self.environment)
+        except KNOWN as error:
+            told = f"the quality guard could not look: {error}"
+        if told:
+            self.tell(told)
 
     def _act(self) -> tuple[Action, ...]:
         hands = actions.Hands(self.wiring, self.watched, self.logbook.alerts, self.environment)

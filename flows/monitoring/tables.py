@@ -22,6 +22,7 @@ WATCHES = sa.Table(
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("since", sa.Float, nullable=False),
     sa.Column("settings", sa.Text, nullable=False, default=""),
+    sa.Column("effective", sa.Text, nullable=False, default=""),
     sa.Column("reason", sa.Text, nullable=False, default=""),
 )
 EXECUTIONS = sa.Table(
@@ -84,5 +85,16 @@ ACTIONS = sa.Table(
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("name", sa.String(16), nullable=False),
     sa.Column("outcome", sa.Text, nullable=False, default=""),
+    sa.Column("data", sa.Text, nullable=False),
+)
+DECISIONS = sa.Table(
+    "monitoring_decisions",
+    METADATA,
+    sa.Column("id", sa.String(250), primary_key=True),
+    sa.Column("endpoint", sa.String(63), nullable=False, index=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("acted", sa.Boolean, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
     sa.Column("data", sa.Text, nullable=False),
 )

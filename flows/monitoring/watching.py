@@ -1,7 +1,11 @@
-"""Starting and stopping to watch an endpoint: a row in the store, and a deployment with schedules."""
+"""Starting and stopping to watch an endpoint, and calling for a run whenever something is due.
+
+The controller calls: Prefect's own scheduler does not work on SQLAlchemy 2.1.
+"""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,21 +14,16 @@ from configs.monitor import Monitor, following
 from deploy.errors import RolloutRefused
 from flows.monitoring.executions import Watch
 from flows.monitoring.logbook import Logbook
-from flows.monitoring.subject import Watched, watched
-from flows.monitoring.windows import prefect_schedules
-from flows.trigger import TriggerRefused
+from flows.monitoring.subject import watched
+from flows.monitoring.windows import SETTLE, call
 
 if TYPE_CHECKING:
     from flows.wiring import Wiring
 
-SOURCE = "monitor/monitor"
-"""The deployment that the worker offers; it runs when somebody asks."""
-SCHEDULED, STOPPED, FAILED = "Scheduled", "Stopped", "Failed"
+log = logging.getLogger(__name__)
 
-
-def deployment(endpoint: str) -> str:
-    """Name of the scheduled deployment of an endpoint; no endpoint's name has a dot."""
-    return f"{endpoint}.schedule"
+DEPLOYMENT = "monitor/monitor"
+SCHEDULED, STOPPED = "Scheduled", "Stopped"
 
 
 def start(wiring: Wiring, endpoint: str, now: datetime, settings: Monitor | None = None) -> Watch:
@@ -38,7 +37,7 @@ def start(wiring: Wiring, endpoint: str, now: datetime, settings: Monitor | None
 
     Raises:
         RolloutRefused: the endpoint cannot be watched, or nobody said how.
-        flows.trigger.TriggerError: Prefect does not answer, or refuses.
+        registry.errors.RegistryError: the registry does not have, or give, what the version is.
     """
     history = Logbook.of(wiring.engine).history
     before = history.watched(endpoint)
@@ -46,9 +45,9 @@ def start(wiring: Wiring, endpoint: str, now: datetime, settings: Monitor | None
     given = settings.model_dump_json() if settings else ""
     watch = Watch(endpoint, SCHEDULED, before.since if before and goes_on else now, given)
     found = watched(wiring, endpoint, watch)
-    _offer(wiring, found, watch, paused=False)
-    history.watch(watch)
-    return watch
+    kept = replace(watch, effective=found.settings.model_dump_json())
+    history.watch(kept)
+    return kept
 
 
 def stop(wiring: Wiring, endpoint: str, now: datetime) -> int:
@@ -62,7 +61,6 @@ def stop(wiring: Wiring, endpoint: str, now: datetime) -> int:
     if before is None or before.status != SCHEDULED:
         raise RolloutRefused(f"endpoint {endpoint} is not watched; `seaway monitor status` shows what is")
     history.watch(replace(before, status=STOPPED))
-    wiring.trigger.withdraw(f"monitor/{deployment(endpoint)}")
     return history.stop(endpoint, now)
 
 
@@ -80,24 +78,52 @@ def follow(wiring: Wiring, endpoint: str, now: datetime) -> Watch | None:
         return None
 
 
-def next_run(found: Watched, now: datetime) -> datetime | None:
-    """When something is due next."""
-    settings = found.settings
+def ended(wiring: Wiring, endpoint: str, now: datetime) -> bool:
+    """End the watch of an endpoint that was removed; tells whether it was."""
+    if wiring.store.endpoint(endpoint) is not None:
+        return False
+    watch = Logbook.of(wiring.engine).history.watched(endpoint)
+    if watch is not None and watch.status == SCHEDULED:
+        stop(wiring, endpoint, now)
+    return True
+
+
+def next_run(watch: Watch, now: datetime) -> datetime | None:
+    """When something is looked at next."""
+    settings = Monitor.model_validate_json(watch.effective)
     times = [following(settings.when(kind), now) for kind in settings.kinds]
-    return min((time for time in times if time), default=None)
+    return min((time + SETTLE for time in times if time), default=None)
 
 
-def _offer(wiring: Wiring, found: Watched, watch: Watch, *, paused: bool) -> None:
-    history = Logbook.of(wiring.engine).history
-    try:
-        wiring.trigger.offer(
-            SOURCE,
-            deployment(found.endpoint),
-            {"endpoint": found.endpoint},
-            prefect_schedules(found.settings),
-            paused=paused,
-            tags=("monitor", found.endpoint),
-        )
-    except TriggerRefused as refusal:
-        history.watch(replace(watch, status=FAILED, reason=str(refusal)))
-        raise
+class Caller:
+    """Starts a run of the monitor flow for every scheduled time, once; made anew it forgets nothing.
+
+    Args:
+        wiring: of the installation.
+    """
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self._history = Logbook.of(wiring.engine).history
+        self._called: dict[str, datetime] = {}
+
+    def look(self, now: datetime) -> int:
+        """Start the runs that are due; returns how many were asked for.
+
+        Raises:
+            flows.trigger.TriggerError: Prefect does not answer, or refuses.
+        """
+        count = 0
+        for watch in self._history.watches():
+            if watch.status != SCHEDULED or not watch.effective:
+                continue
+            moment = call(Monitor.model_validate_json(watch.effective), now, watch.since)
+            if moment is None or self._called.get(watch.endpoint) == moment:
+                continue
+            key = f"monitor:{watch.endpoint}:{watch.since:%Y%m%dT%H%M%S}:{moment:%Y%m%dT%H%M}"
+            self._wiring.trigger.create(
+                DEPLOYMENT, {"endpoint": watch.endpoint}, key, tags=("monitor", watch.endpoint)
+            )
+            self._called[watch.endpoint] = moment
+            count += 1
+        return count

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from configs.monitor import Every, Kind, Monitor, cron_of, latest
+from configs.monitor import Every, Kind, Monitor, latest
 
 HOUR, TICK = timedelta(hours=1), timedelta(microseconds=1)
+SETTLE = timedelta(minutes=2)
+"""A window is looked at so long after it is due: the last captures are written by then."""
 SCHEDULES: dict[Kind, str] = {
     "DataQuality": "data-quality",
     "ModelQuality": "model-quality",
@@ -35,6 +37,10 @@ class Window:
         while hour < self.end:
             yield hour
             hour += HOUR
+
+    def touches(self, hour: datetime) -> bool:
+        """Some of the hour lies inside."""
+        return hour < self.end and self.start < hour + HOUR
 
     def covers(self, hour: datetime) -> bool:
         """The whole hour lies inside."""
@@ -105,31 +111,13 @@ def on_demand(start: datetime, end: datetime) -> Window:
     return Window(end, start, end)
 
 
-def prefect_schedules(settings: Monitor) -> list[dict[str, object]]:
-    """The schedules of a Prefect deployment, which wake the flow whenever something may be due.
+def call(settings: Monitor, now: datetime, since: datetime) -> datetime | None:
+    """The latest scheduled time of any kind at which a run is to be started; None when nothing is due yet.
 
-    Prefect's cron knows neither years nor the last working day of a month: it wakes the flow too often then,
-    and the flow finds nothing due.
+    Args:
+        settings: of the endpoint.
+        now: the present.
+        since: when watching began.
     """
-    found = {_prefect(settings.when(kind)) for kind in settings.kinds}
-    return [
-        {"interval": seconds, "anchor_date": "1970-01-01T00:00:00+00:00", "timezone": "UTC"}
-        if seconds
-        else {"cron": cron, "timezone": "UTC"}
-        for cron, seconds in sorted(found)
-    ]
-
-
-def _prefect(schedule: str | Every) -> tuple[str, float]:
-    if isinstance(schedule, Every):
-        return "", schedule.every.total_seconds()
-    cron = cron_of(schedule)
-    days = "*" if isinstance(cron.days, str) else _listed(cron.days, 31)
-    weekdays = cron.weekdays if isinstance(cron.weekdays, str) else {day - 1 for day in cron.weekdays}
-    in_week = "*" if isinstance(weekdays, str) else _listed(weekdays, 7)
-    clock = f"{_listed(cron.minutes, 60)} {_listed(cron.hours, 24)}"
-    return f"{clock} {days} {_listed(cron.months, 12)} {in_week}", 0.0
-
-
-def _listed(values: Collection[int], whole: int) -> str:
-    return "*" if len(values) == whole else ",".join(map(str, sorted(values)))
+    times = [latest(settings.when(kind), now - SETTLE) for kind in settings.kinds]
+    return max((time for time in times if time and time > since), default=None)

@@ -7,8 +7,8 @@
 
 Rows are those of the smaller side. With few rows a distance is mostly noise, so a test decides, at level
 0.05; with many a test finds what no one needs to know, so a distance decides, with the threshold of the
-constraints (0.1 suits both: a tenth of a standard deviation, a Jensen-Shannon distance of 0.1). The table
-looks at nothing else; equal profiles get equal choices.
+constraints. 0.1 suits both: a tenth of a standard deviation, a Jensen-Shannon distance (base 2) of 0.1. The
+table looks at nothing else; equal profiles get equal choices.
 
 `Simple` and `Robust` stay what they are in Model Monitor. `Robust` subtracts what chance explains, which
 leaves small windows silent: with threshold 0.1 and n rows on both sides a true distance of 0.2 is seen only

@@ -2,10 +2,10 @@
 
 The p-value is for "both are samples of one distribution". For numbers it is the first term of Kolmogorov's
 series, `2 exp(-2 n m / (n + m) d^2)` (the two-sample form of the Dvoretzky-Kiefer-Wolfowitz-Massart bound),
-with the true numbers of rows and with d lowered by what both sketches may be off: never smaller than the
-asymptotic value, and safe where a p-value read off a sketch's items is not. Numbers with few distinct values,
-and categories, get Pearson's test of homogeneity, in which the baseline is a sample too; categories with
-fewer than five expected rows are taken together.
+with the true numbers of rows and with d lowered by the most that both sketches can be off: never smaller than
+the asymptotic value, and safe where a p-value read off a sketch's items is not. Numbers with few distinct
+values, and categories, get Pearson's test of homogeneity, in which the baseline is a sample too; categories
+with fewer than five expected rows are taken together.
 """
 
 from __future__ import annotations
@@ -146,19 +146,31 @@ def _numbers(baseline: ColumnProfile, window: ColumnProfile) -> tuple[dict[str, 
     edges = bins.inner_edges(a)
     p, q = (distances.shares(bins.counts(side, edges)) for side in (a, b))
     raw, area = distribution.linf(a, b), distribution.wasserstein(a, b)
-    certain = max(0.0, raw - then.quantiles.error - now.quantiles.error)
+    off = then.quantiles.worst / a.n + now.quantiles.worst / b.n
     found = {
         "linf_simple": raw,
-        "kolmogorov_smirnov_p": kolmogorov(certain, a.n, b.n),
+        "kolmogorov_smirnov_p": kolmogorov(max(0.0, raw - off), a.n, b.n),
         "wasserstein": area,
         "wasserstein_normalised": area / max(then.moments.std_dev, 0.001),
-        "sketch_error": then.quantiles.error + now.quantiles.error,
+        "sketch_error": off,
         **_of_shares(p, q),
     }
     if _few(baseline) and window.categories and window.categories.exact and baseline.categories:
-        counts = baseline.categories.counts, window.categories.counts
-        found["homogeneity_p"] = distances.homogeneity(*counts, least=LEAST_EXPECTED)[1]
+        told = _as_numbers(baseline.categories.counts), _as_numbers(window.categories.counts)
+        found["homogeneity_p"] = distances.homogeneity(*told, least=LEAST_EXPECTED)[1]
     return found, (a.n, b.n)
+
+
+def _as_numbers(counts: Mapping[str, int]) -> dict[str, float]:
+    """Counts with one spelling of each number, for text says 1, 1.0 or + 1."""
+    found: dict[str, float] = {}
+    for text, count in counts.items():
+        try:
+            key = repr(float(text.replace(" ", "")))
+        except ValueError:
+            key = text
+        found[key] = found.get(key, 0) + count
+    return found
 
 
 def kolmogorov(distance: float, n: float, m: float) -> float:

@@ -10,7 +10,9 @@ What both can say goes both ways without loss:
 | `is_non_negative`                         | `expect_column_values_to_be_between` 0       |
 | `domains`, domain_content_threshold       | `expect_column_values_to_be_in_set`          |
 
-Shares and thresholds become `mostly`.
+Shares and thresholds become `mostly`. That a column is text is said in the `meta` of the first of them: type
+lists of Great Expectations know no `str` column of pandas 3, and every value is a valid text.
+
 Neither direction drops anything in silence: what the other side cannot say comes back as a list of sentences.
 """
 
@@ -37,6 +39,9 @@ _TYPE_LISTS: Mapping[str, tuple[str, ...]] = {
     "String": ("object", "str", "string", "VARCHAR"),
     "Boolean": ("bool", "boolean", "BOOLEAN"),
 }
+_TYPED = frozenset({"Integral", "Fractional", "Boolean"})
+"""Types that an expectation is made for."""
+_META = "inferred_types"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,8 @@ def suite(constraints: Constraints, name: str = "constraints") -> Suite:
         name: of the suite.
     """
     names = [one.name for one in constraints.features]
-    said = [_expect(COLUMNS, column_set=names, exact_match=True)] if names else []
+    types = {one.name: one.inferred_type for one in constraints.features if one.inferred_type not in _TYPED}
+    said = [_expect(COLUMNS, column_set=names, exact_match=True) | {"meta": {_META: types}}] if names else []
     unsaid = list(_beyond(constraints.settings, "monitoring_config"))
     for feature in constraints.features:
         settings = constraints.settings_of(feature.name)
@@ -74,13 +80,13 @@ def suite(constraints: Constraints, name: str = "constraints") -> Suite:
             unsaid.append(f"{feature.name}: its constraints are disabled, so no expectation was made")
             continue
         said += _said(feature, settings)
-        unsaid += _left_over(feature)
+        unsaid += _left_over(feature, settings)
     return Suite({"name": name, "expectations": said, "meta": {}}, tuple(unsaid))
 
 
 def _said(feature: FeatureConstraints, settings: Settings) -> Iterator[dict[str, Any]]:
     column = {"column": feature.name}
-    if feature.inferred_type in _TYPE_LISTS:
+    if feature.inferred_type in _TYPED:
         listed = list(_TYPE_LISTS[feature.inferred_type])
         yield _expect(TYPES, **column, type_list=listed, mostly=settings.datatype_check_threshold)
     if feature.completeness is not None:
@@ -96,9 +102,9 @@ def _expect(kind: str, **kwargs: Any) -> dict[str, Any]:
     return {"type": kind, "kwargs": kwargs, "meta": {}}
 
 
-def _left_over(feature: FeatureConstraints) -> Iterator[str]:
-    if feature.inferred_type == "Unknown":
-        yield f"{feature.name}: inferred_type Unknown"
+def _left_over(feature: FeatureConstraints, settings: Settings) -> Iterator[str]:
+    if feature.inferred_type not in _TYPED and settings.datatype_check_threshold < 1:
+        yield f"{feature.name}: datatype_check_threshold"
     if feature.is_non_negative is False:
         yield f"{feature.name}: is_non_negative false (any number is fine)"
     for override in feature.overrides:
@@ -136,11 +142,8 @@ def constraints(document: Mapping[str, Any], settings: Settings | None = None) -
     for place, one in enumerate(listed):
         kind, kwargs = _parts(one, place)
         if kind == COLUMNS and kwargs.get("exact_match", True) is not False:
-            columns.update(
-                {str(name): _Column() for name in kwargs.get("column_set") or () if name not in columns}
-            )
-            continue
-        if not _learn(columns, kind, kwargs):
+            _name(columns, kwargs, one.get("meta"))
+        elif not _learn(columns, kind, kwargs):
             unsaid.append(f"{kwargs['column']}: {kind}" if "column" in kwargs else kind)
     base = settings or Settings()
     features = tuple(one.feature(name, base) for name, one in columns.items())
@@ -157,6 +160,16 @@ def _learn(columns: dict[str, _Column], kind: str, kwargs: Mapping[str, Any]) ->
         return False
     columns[name] = column
     return True
+
+
+def _name(columns: dict[str, _Column], kwargs: Mapping[str, Any], meta: Any) -> None:
+    """Every column of the set, with its type where only `meta` says it."""
+    types = meta.get(_META) if isinstance(meta, Mapping) else None
+    for name in kwargs.get("column_set") or ():
+        column = columns.setdefault(str(name), _Column())
+        told = types.get(name) if isinstance(types, Mapping) else None
+        if isinstance(told, str) and told in _TYPE_LISTS:
+            column.inferred_type = told
 
 
 def _parts(one: Any, place: int) -> tuple[str, Mapping[str, Any]]:

@@ -144,7 +144,7 @@ def _constant(then: ColumnProfile, now: ColumnProfile) -> Observation | None:
 
 def _only(column: ColumnProfile) -> str | None:
     """The one value of a column that has no other."""
-    if column.numeric and column.inferred_type in NUMBERS and not column.numeric.infinite:
+    if column.numeric and column.inferred_type in NUMBERS and not _endless(column):
         moments = column.numeric.moments
         return f"{moments.minimum:g}" if moments.minimum == moments.maximum else None
     categories = column.categories
@@ -154,10 +154,18 @@ def _only(column: ColumnProfile) -> str | None:
 
 
 def _infinite(then: ColumnProfile, now: ColumnProfile) -> Observation | None:
-    if not now.numeric or not now.numeric.infinite or (then.numeric and then.numeric.infinite):
+    endless = _endless(now)
+    if not endless or _endless(then):
         return None
-    said = f"{then.name} holds {now.numeric.infinite:,} infinite values, which no distance counts"
+    said = f"{then.name} holds {endless:,} infinite values, which no distance counts"
     return Observation("infinite", then.name, said)
+
+
+def _endless(column: ColumnProfile) -> int:
+    """Infinite values of a column of numbers: those that are present and not among the finite ones."""
+    if column.kind != "numeric" or column.numeric is None:
+        return 0
+    return max(0, column.present - column.numeric.moments.n)
 
 
 def _unit(then: ColumnProfile, now: ColumnProfile) -> Observation | None:

@@ -8,6 +8,7 @@ the cap alone. The number of distinct texts beyond the cap comes from a HyperLog
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,9 +90,7 @@ def distinct_sketch(texts: Iterable[str]) -> bytes:
     """A HyperLogLog of texts; their order does not matter."""
     library = _hyperloglog()
     sketch = library.hll_sketch(_REGISTERS, library.tgt_hll_type.HLL_8, True)
-    update = sketch.update
-    for text in texts:
-        update(text)
+    deque(map(sketch.update, texts), maxlen=0)
     return _unordered(sketch, sketch)
 
 

@@ -17,10 +17,12 @@ Kind = Literal["numeric", "categorical"]
 
 @dataclass(frozen=True, slots=True)
 class Numeric:
-    """The finite numbers of a column."""
+    """The numbers of a column; moments and quantiles are of the finite ones, of which there may be none."""
 
     moments: Moments
     quantiles: Quantiles
+    infinite: int = 0
+    """Infinite ones: present, and neither in the moments nor in the quantiles."""
 
     @classmethod
     def union(cls, parts: Sequence[Numeric]) -> Numeric:
@@ -28,6 +30,7 @@ class Numeric:
         return cls(
             reduce(Moments.merge, [part.moments for part in parts]),
             union([part.quantiles for part in parts]),
+            sum(part.infinite for part in parts),
         )
 
 
@@ -44,11 +47,9 @@ class ColumnProfile:
     types: TypeCounts = field(default_factory=TypeCounts)
     """Of the present values; their sum is `present`."""
     numeric: Numeric | None = None
-    """None when no value is a finite number, or when the column was declared categorical."""
+    """None when no value is a number, or when the column was declared categorical."""
     categories: Categories | None = None
     """None for a numeric column with more than 50 distinct numbers, and when no value is present."""
-    infinite: int = 0
-    """Infinite numbers of a numeric column: present, and neither in the moments nor in the quantiles."""
 
     @property
     def rows(self) -> int:
@@ -91,7 +92,6 @@ class ColumnProfile:
             reduce(TypeCounts.merge, [part.types for part in parts]),
             Numeric.union(numbers) if numbers else None,
             _categories([part for part in parts if part.present]),
-            sum(part.infinite for part in parts),
         )
 
 

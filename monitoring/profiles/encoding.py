@@ -86,7 +86,6 @@ def _head(column: ColumnProfile, numbers: list[bytes]) -> dict[str, Any]:
         "name": column.name,
         "present": column.present,
         "missing": column.missing,
-        "infinite": column.infinite,
         "types": [types.integral, types.fractional, types.boolean, types.string],
     }
     if column.numeric is not None:
@@ -104,7 +103,7 @@ def _numeric_head(numeric: Numeric, numbers: list[bytes]) -> dict[str, Any]:
     numbers.extend(items.astype("<f8").tobytes() for items in sketch.compactors)
     levels = [int(items.size) for items in sketch.compactors]
     pending = list(sketch.pending)
-    return {"n": moments.n, "levels": levels, "pending": pending}
+    return {"n": moments.n, "infinite": numeric.infinite, "levels": levels, "pending": pending}
 
 
 def _categories_head(categories: Categories) -> dict[str, Any]:
@@ -127,7 +126,6 @@ def _column(item: Mapping[str, Any], numbers: _Numbers) -> ColumnProfile:
         types=TypeCounts(*item["types"]),
         numeric=None if numeric is None else _numeric(numeric, numbers),
         categories=None if categories is None else _categories(categories),
-        infinite=item["infinite"],
     )
 
 
@@ -137,6 +135,7 @@ def _numeric(item: Mapping[str, Any], numbers: _Numbers) -> Numeric:
     return Numeric(
         Moments(item["n"], mean, m2, minimum, maximum, rest),
         Quantiles(levels, low, high, worst, spread, tuple(item["pending"])),
+        item["infinite"],
     )
 
 

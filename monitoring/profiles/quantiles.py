@@ -176,7 +176,7 @@ def union(sketches: Sequence[Quantiles]) -> Quantiles:
         return filled[0] if filled else Quantiles()
     deep = max(len(sketch.compactors) for sketch in filled)
     at = [[each.compactors[i] for each in filled if i < len(each.compactors)] for i in range(deep)]
-    levels = [np.sort(np.concatenate(items)) for items in at]
+    levels = [np.sort(np.concatenate(items), kind="stable") for items in at]
     pending = [_together([each.pending[i] for each in filled if i < len(each.pending)]) for i in range(deep)]
     worst, spread = _compact(levels, pending, sum(sketch.n for sketch in filled))
     return Quantiles(
@@ -241,7 +241,8 @@ def _compact(levels: list[NDArray[Any]], pending: list[int], n: int) -> tuple[fl
             pending[low] = 2 - half
             spread += float(1 << low) ** 2
         levels[low] = items[items.size - odd :].copy()
-        levels[low + 1] = np.sort(np.concatenate([levels[low + 1], items[: items.size - odd][half::2]]))
+        risen = items[: items.size - odd][half::2]
+        levels[low + 1] = np.sort(np.concatenate([levels[low + 1], risen]), kind="stable")  # of two runs
     return worst, spread
 
 

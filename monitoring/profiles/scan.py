@@ -134,26 +134,25 @@ def _numbers(series: pl.Series, kind: Kind | None) -> ColumnProfile:
         values, counts = tally.occurrences(known)
         counted = tally.categories(tally.as_text(values), counts)
         return ColumnProfile(series.name, present, series.len() - present, types, None, counted)
-    numeric, few, infinite = _numeric(known.cast(pl.Float64).to_numpy())
-    return ColumnProfile(series.name, present, series.len() - present, types, numeric, few, infinite)
+    numeric, few = _numeric(known.cast(pl.Float64).to_numpy())
+    return ColumnProfile(series.name, present, series.len() - present, types, numeric, few)
 
 
-def _numeric(values: NDArray[Any]) -> tuple[Numeric | None, Categories | None, int]:
-    """Finite numbers, categories when there are few, and how many are infinite; none may be NaN."""
+def _numeric(values: NDArray[Any]) -> tuple[Numeric | None, Categories | None]:
+    """Numbers, and categories when there are few different ones; values may be infinite, not NaN."""
     import numpy as np
 
+    if not values.size:
+        return None, None
     finite = np.isfinite(values)
     infinite: dict[float, int] = {}
     if not finite.all():
         counted = {end: np.count_nonzero(values == end) for end in (float("inf"), float("-inf"))}
         infinite = {end: int(count) for end, count in counted.items() if count}
         values = values[finite]
-    endless = sum(infinite.values())
     few = tally.few(values, infinite)
-    if not values.size:
-        return None, few, endless
     moments, sketch = Moments.of_finite(values), Quantiles.of_finite(values + 0.0)
-    return Numeric(moments, sketch), few, endless
+    return Numeric(moments, sketch, sum(infinite.values())), few
 
 
 def _texts(series: pl.Series, kind: Kind | None) -> ColumnProfile:
@@ -171,14 +170,14 @@ def _texts(series: pl.Series, kind: Kind | None) -> ColumnProfile:
         types = TypeCounts(string=known.len())
     else:
         types = tally.typed(integral, fractional, boolean, counts)
-    numeric, infinite = None, 0
+    numeric = None
     looks = integral | fractional
     if series.dtype == pl.String and kind is None and looks.any():
         told = np.repeat(tally.numbers(texts.filter(pl.Series(looks))), counts[looks])
-        numeric, _, infinite = _numeric(np.sort(told))  # texts come in no order, and sums depend on it
+        numeric, _ = _numeric(np.sort(told))  # texts come in no order, and sums depend on it
     counted = tally.categories(texts, counts)
     missing = series.len() - known.len()
-    return ColumnProfile(series.name, known.len(), missing, types, numeric, counted, infinite)
+    return ColumnProfile(series.name, known.len(), missing, types, numeric, counted)
 
 
 def _numeric_texts(series: pl.Series) -> ColumnProfile:
@@ -190,10 +189,10 @@ def _numeric_texts(series: pl.Series) -> ColumnProfile:
     integral, fractional, boolean = tally.forms(known)
     types = tally.typed(integral, fractional, boolean, np.ones(known.len(), dtype=np.int64))
     looks = integral | fractional
-    numeric, few, infinite = _numeric(tally.numbers(known if looks.all() else known.filter(pl.Series(looks))))
+    numeric, few = _numeric(tally.numbers(known if looks.all() else known.filter(pl.Series(looks))))
     kept = few if looks.all() else None
     missing = series.len() - known.len()
-    return ColumnProfile(series.name, known.len(), missing, types, numeric, kept, infinite)
+    return ColumnProfile(series.name, known.len(), missing, types, numeric, kept)
 
 
 def _ordered(series: pl.Series) -> ColumnProfile:
@@ -202,6 +201,6 @@ def _ordered(series: pl.Series) -> ColumnProfile:
 
     known = series.drop_nulls()
     present, truths = known.len(), series.dtype == pl.Boolean
-    numeric, _, _ = _numeric(known.to_physical().cast(pl.Float64).to_numpy())
+    numeric, _ = _numeric(known.to_physical().cast(pl.Float64).to_numpy())
     types = TypeCounts(boolean=present) if truths else TypeCounts(string=present)
     return ColumnProfile(series.name, present, series.len() - present, types, numeric)

@@ -32,15 +32,27 @@ def at_ranks(values: NDArray[Any], ranks: NDArray[Any]) -> NDArray[Any]:
 
     if values.size < _SMALL:
         return np.asarray(np.sort(values)[ranks])
+    if (counted := whole_counts(values)) is not None:
+        different, sizes = counted
+        return np.asarray(different[np.searchsorted(np.cumsum(sizes), ranks, side="right")])
     low, high = float(values.min()), float(values.max())
-    if high - low < _BINS and bool((values == np.floor(values)).all()):
-        ends = np.cumsum(np.bincount((values - low).astype(np.uint16)))
-        return np.asarray(low + np.searchsorted(ends, ranks, side="right"))
     for keys in (_by_width, _by_bits):
         found = _selected(values, keys(values, low, high), ranks)
         if found is not None:
             return found
     return np.asarray(np.sort(values)[ranks])
+
+
+def whole_counts(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Different numbers, ascending, and how often each occurs; None unless whole and near each other."""
+    import numpy as np
+
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, math.inf)
+    if high - low >= _BINS or not bool((values == np.floor(values)).all()):
+        return None
+    sizes = np.bincount((values - low).astype(np.uint16))
+    taken = np.flatnonzero(sizes)
+    return low + taken, sizes[taken]
 
 
 def _by_width(values: NDArray[Any], low: float, high: float) -> NDArray[Any] | None:

@@ -23,7 +23,8 @@ SHOWN = 1_000
 def document(profile: Profile) -> dict[str, Any]:
     """The content of `statistics.json`.
 
-    JSON knows no infinity: a sum or spread beyond the largest float is written as the largest float.
+    JSON knows no infinity: a sum or spread beyond the largest float is written as the largest float, and a
+    column whose numbers are all infinite has zeros.
     """
     return {
         "version": 0.0,
@@ -63,7 +64,8 @@ def _feature(column: ColumnProfile) -> dict[str, Any]:
 
 
 def _numerical(numeric: Numeric, common: dict[str, int]) -> dict[str, Any]:
-    moments, sketch = numeric.moments, numeric.quantiles
+    sketch = numeric.quantiles
+    moments = numeric.moments if sketch.n else Moments(minimum=0.0, maximum=0.0)
     buckets = [
         {"lower_bound": lower, "upper_bound": upper, "count": count}
         for lower, upper, count in sketch.buckets(moments.minimum, moments.maximum, BUCKETS)

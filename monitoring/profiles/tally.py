@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from monitoring.profiles.categories import CAP, FEW, LONG, Categories, distinct_sketch, short
+from monitoring.profiles.selection import whole_counts
 from monitoring.profiles.typecounts import BOOLEAN, FRACTIONAL, INTEGRAL, TypeCounts
 
 if TYPE_CHECKING:
@@ -71,9 +73,8 @@ def categories(texts: pl.Series, counts: NDArray[Any], cap: int = CAP) -> Catego
     often = counts > least
     kept = zip(texts.filter(pl.Series(often)).to_list(), counts[often].tolist(), strict=True)
     ordered = dict(sorted(kept, key=lambda one: (-one[1], one[0])))
-    sketch = distinct_sketch(
-        text for part in texts.to_frame().iter_slices(_SLICE) for text in part.to_series()
-    )
+    slices = (part.to_series().to_list() for part in texts.to_frame().iter_slices(_SLICE))
+    sketch = distinct_sketch(chain.from_iterable(slices))
     return Categories(ordered, int(counts.sum()), least, sketch, cap)
 
 
@@ -83,7 +84,11 @@ def few(values: NDArray[Any], infinite: dict[float, int]) -> Categories | None:
 
     if np.unique(values[:: max(1, values.size // (8 * FEW))]).size > FEW:
         return None
-    different, sizes = np.unique(values, return_counts=True)
+    counted = whole_counts(values)
+    if counted is None:
+        different, sizes = np.unique(values, return_counts=True)
+    else:
+        different, sizes = counted
     if different.size + len(infinite) > FEW:
         return None
     counts = {

@@ -99,7 +99,8 @@ def analyse(  # noqa: PLR0913 - the window, the model, what to hold it against, 
         seed: of subsamples and resamples.
         estimator: learned from the reference, to estimate quality without labels.
         rules: what may be set.
-        at: the time of the analysis; None takes the last time in the rows.
+        at: the time of the analysis, for the file; rows have waited for labels until then, or until the last
+            time in the rows when that is later.
     """
     rng = np.random.default_rng(seed)
     read = _regression(rows, rng) if task == "regression" else _classes(rows, task, classes, rules, rng)
@@ -185,7 +186,7 @@ def _arrival(rows: pl.DataFrame, known: NDArray[np.bool_], at: datetime | None) 
     times = times[~np.isnan(times)]
     if not len(times):
         return None
-    now = times.max() if at is None else at.timestamp()
+    now = times.max() if at is None else max(at.timestamp(), times.max())
     delays, waiting = (told - asked)[known], (now - asked)[~known]
     return arrival(delays[~np.isnan(delays)], waiting[~np.isnan(waiting)])
 

@@ -1,9 +1,9 @@
 """Quality of a classifier without labels: what its own calibrated probabilities let expect (CBPE).
 
 A row with the probability p of the positive class that was called positive is a true positive with
-probability p and a false one with 1 - p; so the expected confusion matrix is a sum of probabilities, and every
-metric follows from it. Valid while the relation between inputs and outcome is the one of the reference: a
-changed world (concept drift) is not seen.
+probability p and a false one with 1 - p; so the expected confusion matrix is a sum of probabilities, and
+every metric follows from it. Valid while the relation between inputs and outcome is the one of the reference:
+a changed world (concept drift) is not seen.
 
 The band is three standard errors wide to both sides, of the figure that as many labelled rows would show:
 rows are drawn again and their labels drawn by their probabilities.
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.quality import confusion, ranking
+from monitoring.quality import confusion, ranking, resample
 from monitoring.quality.resample import Floats
 
 DRAWS = 200
@@ -50,9 +50,11 @@ def binary(shares: NDArray[Any], predicted: NDArray[Any], *, seed: int) -> dict[
     """
     if not len(shares):
         return {}
-    values = _figures(_table(shares, predicted), *_ordered(shares))
-    drawn = _drawn(shares, predicted, np.random.default_rng(seed))
-    return _banded(values, drawn, bounded=True)
+    ascending = np.sort(shares)
+    values = _figures(_table(shares, predicted), *_ordered(ascending))
+    edges = np.unique(ascending[np.arange(1, _BINS) * len(shares) // _BINS])
+    drawn = _drawn(shares, predicted, edges, np.random.default_rng(seed))
+    return _banded(values, drawn)
 
 
 def multiclass(shares: NDArray[Any], predicted: NDArray[Any], *, seed: int) -> dict[str, Estimate]:
@@ -68,10 +70,8 @@ def multiclass(shares: NDArray[Any], predicted: NDArray[Any], *, seed: int) -> d
     count = shares.shape[1]
     table = np.zeros((count, count))
     np.add.at(table.T, predicted, shares)
-    rng = np.random.default_rng(seed)
-    cells = np.clip(table.ravel(), 0, None)
-    drawn = rng.multinomial(len(shares), cells / cells.sum(), DRAWS).reshape(DRAWS, count, count)
-    return _banded(confusion.weighted(table), confusion.weighted(drawn), bounded=True)
+    drawn = resample.bootstrap(table, confusion.weighted, np.random.default_rng(seed), most=DRAWS)
+    return _banded(confusion.weighted(table), drawn)
 
 
 def banded(value: float, error: float) -> Estimate:
@@ -100,17 +100,17 @@ def _table(shares: NDArray[Any], predicted: NDArray[Any]) -> Floats:
     return np.array([[len(shares) - found - missed, found - hits], [missed, hits]])
 
 
-def _ordered(shares: NDArray[Any]) -> tuple[Floats, Floats]:
-    """Expected rows of both classes at each distinct probability, ascending."""
-    ascending = np.sort(shares)
+def _ordered(ascending: NDArray[Any]) -> tuple[Floats, Floats]:
+    """Expected rows of both classes at each distinct probability."""
     starts = np.flatnonzero(np.r_[True, ascending[1:] != ascending[:-1]])
     positive = np.add.reduceat(ascending, starts)
     return positive, np.diff(np.r_[starts, len(ascending)]) - positive
 
 
-def _drawn(shares: NDArray[Any], predicted: NDArray[Any], rng: np.random.Generator) -> dict[str, Floats]:
+def _drawn(
+    shares: NDArray[Any], predicted: NDArray[Any], edges: NDArray[Any], rng: np.random.Generator
+) -> dict[str, Floats]:
     """The metrics of labels drawn by their probabilities, for rows drawn again."""
-    edges = np.unique(np.quantile(shares, np.arange(1, _BINS) / _BINS))
     places = np.searchsorted(edges, shares, side="right") * 2 + (predicted == 1)
     size = 2 * (len(edges) + 1)
     rows = np.bincount(places, minlength=size)
@@ -123,12 +123,14 @@ def _drawn(shares: NDArray[Any], predicted: NDArray[Any], rng: np.random.Generat
     return _figures(table, ups.sum(axis=2), downs.sum(axis=2))
 
 
-def _banded(values: Mapping[str, Any], drawn: Mapping[str, Floats], *, bounded: bool) -> dict[str, Estimate]:
+def _banded(values: Mapping[str, Any], drawn: Mapping[str, Floats]) -> dict[str, Estimate]:
+    """Metrics with their bands; a metric that is hardly ever defined in so few rows may be anything."""
     found = {}
     for name, value in values.items():
         defined = drawn[name][np.isfinite(drawn[name])]
-        if np.isfinite(value) and len(defined) >= 0.9 * DRAWS:
-            error = float(np.std(defined))
-            low, high = float(value) - WIDTH * error, float(value) + WIDTH * error
-            found[name] = Estimate(float(value), max(0.0, low), min(1.0, high) if bounded else high, error)
+        if np.isfinite(value):
+            error = float(np.std(defined)) if len(defined) else 0.5
+            wide = 1.0 if len(defined) < 0.9 * len(drawn[name]) else WIDTH * error
+            low, high = max(0.0, float(value) - wide), min(1.0, float(value) + wide)
+            found[name] = Estimate(float(value), low, high, error)
     return found

@@ -46,7 +46,7 @@ def join(rows: pl.DataFrame, labels: pl.DataFrame) -> Joined:
 
     Args:
         rows: decoded rows, all rows of each request among them.
-        labels: the table of `truth.decode`.
+        labels: tables of `truth.decode`, one below the other; of labels of one time the last one wins.
     """
     import polars as pl
 
@@ -54,7 +54,7 @@ def join(rows: pl.DataFrame, labels: pl.DataFrame) -> Joined:
     keyed, wrong = _fitting(_keys(rows), labels)
     latest = (
         keyed.drop_nulls("label")
-        .sort("at", "order")
+        .sort("at", "told")
         .group_by("place")
         .agg(pl.col("label").last(), pl.col("at").last(), pl.col("label").len().alias("times"))
     )
@@ -142,7 +142,7 @@ def _fitting(keys: pl.DataFrame, labels: pl.DataFrame) -> tuple[pl.DataFrame, pl
     """Labels at their rows, and ids whose number of labels is not that of the rows."""
     import polars as pl
 
-    met = keys.join(labels, on="id", how="inner", suffix="_of_label")
+    met = keys.join(labels.with_row_index("told"), on="id", how="inner", suffix="_of_label")
     fits = pl.col("count") == pl.col("size")
     wrong = met.filter(~fits)["id"].unique(maintain_order=True)
     return met.filter(fits & (pl.col("row") == pl.col("row_of_label"))), wrong

@@ -21,6 +21,9 @@ from monitoring.quality.resample import Floats, Ints, deviation, subsamples
 
 POINTS = 1000
 """Points of a curve that are published."""
+_MANY = 20_000
+"""Distinct scores from which on subsamples are drawn from bins."""
+_LARGEST = 3e38
 _DROPPED = 15
 """Bits of a 32-bit float's 23 that a bin forgets: a bin is at most 1/256 of its distance to 0 or 1 wide."""
 
@@ -102,7 +105,9 @@ def precise(positive: NDArray[Any], negative: NDArray[Any]) -> Floats:
 
 
 def draws(given: Ranked, rng: np.random.Generator) -> Ints | None:
-    """Subsamples of the rows: draw, positive or negative, score."""
+    """Subsamples of the rows: draw, positive or negative, score; many scores in bins, which says the same."""
+    if len(given.scores) > _MANY:
+        given = binned(given)
     return subsamples(np.stack([given.positive, given.negative]), rng)
 
 
@@ -186,7 +191,7 @@ def _score(places: Ints) -> Floats:
 
 
 def _leading(values: Floats) -> Ints:
-    bits = values.astype(np.float32).view(np.int32).astype(np.int64)
+    bits = np.clip(values, -_LARGEST, _LARGEST).astype(np.float32).view(np.int32).astype(np.int64)
     size = (bits & 0x7FFFFFFF) >> _DROPPED
     return np.where(bits < 0, -size, size)
 

@@ -98,17 +98,17 @@ def _classes(
             if value is not None and value.strip().casefold() not in _NOTHING
         }
         known = tuple(sorted(seen, key=_order))
-    if binary and len(known) != 2:
-        given = ", ".join(known[:_SHOWN]) or "none"
-        known = (
-            (("0", "1") if set(known) <= {"0", "1"} else (*known, "(other)")[:2]) if len(known) < 2 else known
-        )
-        if len(known) > 2:
-            notes.append(f"A binary model has two classes, but these occur: {given}; the first two are used.")
-            known = known[:2]
-        else:
-            notes.append(f"Only these classes are known: {given}; name both classes of the model.")
-    return known or ("0",)
+    return _two(known, notes) if binary and len(known) != 2 else known or ("0",)
+
+
+def _two(known: tuple[str, ...], notes: list[str]) -> tuple[str, ...]:
+    """Two classes for a binary model of which another number is known."""
+    shown = ", ".join(known[:_SHOWN]) or "none"
+    if len(known) > 2:
+        notes.append(f"A binary model has two classes, but these occur: {shown}; the first two are used.")
+        return known[:2]
+    notes.append(f"Only these classes are known: {shown}; name both classes of the model.")
+    return ("0", "1") if set(known) <= {"0", "1"} else (*known, "(other)")
 
 
 def _rows(count: int) -> str:

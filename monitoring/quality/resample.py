@@ -22,7 +22,9 @@ BOOTSTRAPS = 1000
 _EXACT = 1_000_000_000
 """Rows up to which numpy can draw without replacement."""
 _NUMBERS = 10_000_000
-"""Numbers that a bootstrap may hold at a time."""
+"""Numbers that a bootstrap may draw."""
+_HELD = 2_000_000
+"""Numbers that it holds at a time."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -50,12 +52,25 @@ def deviation(draws: Floats) -> float | None:
     return float(np.std(draws)) if len(draws) and np.isfinite(draws).all() else None
 
 
-def bootstrap(cells: Ints, rng: np.random.Generator) -> Ints:
-    """Bootstrap samples of the rows, on a new first axis."""
-    total, flat = int(cells.sum()), cells.ravel()
-    count = int(np.clip(_NUMBERS // max(1, flat.size), 100, BOOTSTRAPS))
-    drawn = rng.multinomial(total, flat / total, count)
-    return np.asarray(drawn, dtype=np.int64).reshape(count, *cells.shape)
+def bootstrap(
+    cells: NDArray[Any], formulas: Formulas, rng: np.random.Generator, *, most: int
+) -> dict[str, Floats]:
+    """Metrics of bootstrap samples of the rows, a bounded number of counts at a time.
+
+    Args:
+        cells: counts, or expected counts, of rows.
+        formulas: metrics of the counts.
+        rng: where draws come from.
+        most: samples; large tables get fewer, but at least a hundred.
+    """
+    flat = np.clip(cells.astype(np.float64).ravel(), 0.0, None)
+    total, shares = round(float(flat.sum())), flat / flat.sum()
+    count, size = int(np.clip(_NUMBERS // flat.size, 100, most)), max(1, _HELD // flat.size)
+    found: list[Mapping[str, Floats]] = []
+    for begin in range(0, count, size):
+        drawn = rng.multinomial(total, shares, min(size, count - begin))
+        found.append(formulas(drawn.reshape(-1, *cells.shape)))
+    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
 def interval(draws: Floats) -> tuple[float, float] | None:
@@ -88,7 +103,7 @@ def metrics(
             return {name: Metric(None) for name in exact}
         few = subsamples(cells, rng)
         spread = {} if few is None else formulas(few)
-        drawn = formulas(bootstrap(cells, rng))
+        drawn = bootstrap(cells, formulas, rng, most=BOOTSTRAPS)
     found = {}
     for name, value in exact.items():
         if not np.isfinite(value):

@@ -5,8 +5,9 @@ A label record is SageMaker's ground-truth record, one JSON object a line:
     {"groundTruthData": {"data": "1", "encoding": "CSV"},
      "eventMetadata": {"eventId": "a-1"}, "eventVersion": "0"}
 
-`eventId` is the caller's inference id where one was sent, else the event id. A request of several rows has one
-label for each: lines, or cells of one line, in CSV; a list in JSON; null or an empty cell while it is unknown.
+`eventId` is the caller's inference id where one was sent, else the event id. A request of several rows has
+one label for each: lines, or cells of one line, in CSV; a list in JSON; null or an empty cell while it is
+unknown.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Decoded:
     """Label records as a table."""
 
     frame: pl.DataFrame
-    """Columns `id`, `row` (place in the request), `count` (labels of the record), `label`, `at`, `order`."""
+    """Columns `id`, `row` (place in the request), `count` (labels of the record), `label`, `at`; in order."""
     records: int
     problems: tuple[str, ...]
     """Lines that hold no label, the first ones in words."""
@@ -52,7 +53,7 @@ def decode(records: Iterable[tuple[datetime, str | bytes]], *, attribute: str | 
     """
     import polars as pl
 
-    ids, places, counts, labels, times, orders = [], [], [], [], [], []
+    ids, places, counts, labels, times = [], [], [], [], []
     problems: list[str] = []
     refused = seen = 0
     for seen, (at, line) in enumerate(records, start=1):
@@ -69,16 +70,14 @@ def decode(records: Iterable[tuple[datetime, str | bytes]], *, attribute: str | 
             counts.append(len(values))
             labels.append(value)
             times.append(at)
-            orders.append(seen)
     frame = pl.DataFrame(
-        {"id": ids, "row": places, "count": counts, "label": labels, "at": times, "order": orders},
+        {"id": ids, "row": places, "count": counts, "label": labels, "at": times},
         schema={
             "id": pl.String,
             "row": pl.Int64,
             "count": pl.Int64,
             "label": pl.String,
             "at": pl.Datetime("us", "UTC"),
-            "order": pl.Int64,
         },
     )
     return Decoded(frame, seen, tuple(problems), refused)

@@ -28,7 +28,7 @@ def mapped(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
         value = scores[0] if scores else label
         return _made(rows, _number(value, rows.height), None)
     score = _score(scores, layout)
-    named = _derived(score, layout) if label is None else _plain(label)
+    named = _derived(score, layout) if label is None else plain(label)
     if named is not None and score is not None and label is not None and named.null_count():
         named = named.fill_null(_derived(score, layout)) if layout.classes else named
     return _made(rows, named, score)
@@ -139,7 +139,7 @@ def _derived(score: pl.Series | None, layout: Layout) -> pl.Series | None:
     return pl.Series(names, dtype=pl.String).gather((score > layout.threshold).cast(pl.UInt32))
 
 
-def _plain(label: pl.Series) -> pl.Series:
+def plain(label: pl.Series) -> pl.Series:
     """Labels as `plain_label` writes them."""
     import polars as pl
 

@@ -1,9 +1,7 @@
-"""Binary bodies to rows: npy, Parquet and Arrow, each checked before anything is made of it."""
+"""Binary bodies to rows: npy, npz, Parquet and Arrow, each checked before anything is made of it."""
 
 from __future__ import annotations
 
-import io
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +22,43 @@ def npy(body: bytes, names: Sequence[str]) -> pl.DataFrame:
     Raises:
         Unreadable: it is no such array.
     """
+    from serving.codecs.npy import array
+    from serving.errors import ServingError
+
+    try:
+        return _rows(array(body), names)
+    except ServingError:
+        raise Unreadable("body is not an npy array that can be read") from None
+
+
+def npz(body: bytes, names: Sequence[str]) -> pl.DataFrame:
+    """Rows of a `.npz` archive: of its one array, or of one array for each column.
+
+    Raises:
+        Unreadable: it is no such archive, or its columns differ in length.
+    """
     import polars as pl
 
-    array = _array(body)
+    from serving.codecs.npz import members
+    from serving.errors import ServingError
+
+    try:
+        found = members(body, MOST_VALUES * 8)
+    except ServingError:
+        raise Unreadable("body is not an npz archive that can be read") from None
+    if len(found) == 1:
+        ((name, array),) = found.items()
+        if name not in names or array.dtype.names is not None or (array.ndim == 2 and array.shape[1] != 1):
+            return _rows(array, names)
+    try:
+        return pl.DataFrame([_column(own_name(name), one.reshape(-1)) for name, one in found.items()])
+    except pl.exceptions.ShapeError:
+        raise Unreadable("arrays of the npz archive differ in length") from None
+
+
+def _rows(array: Any, names: Sequence[str]) -> pl.DataFrame:
+    import polars as pl
+
     if array.dtype.names is not None:
         flat = array.reshape(-1)
         return pl.DataFrame([_column(own_name(name), flat[name]) for name in array.dtype.names])
@@ -56,24 +88,6 @@ def _column(name: str, values: Any) -> pl.Series:
     if kind in "iub":
         return pl.Series(name, values.astype(np.float64 if values.dtype.str[1:] == "u8" else values.dtype))
     raise Unreadable(f"array holds {values.dtype.name[:20]}")
-
-
-def _array(body: bytes) -> Any:
-    import numpy as np
-
-    stream = io.BytesIO(body)
-    try:
-        version = np.lib.format.read_magic(stream)
-        first = version == (1, 0)
-        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
-        shape, fortran, kind = read(stream)
-    except Exception:  # noqa: BLE001 - the header is a Python literal: parsing it may fail in any way
-        raise Unreadable("body is not an npy array") from None
-    count, left = math.prod(shape), len(body) - stream.tell()
-    if kind.hasobject or kind.itemsize == 0 or min(shape, default=1) < 0 or count * kind.itemsize != left:
-        raise Unreadable("npy header does not fit its body")
-    array = np.frombuffer(body, kind, count, stream.tell())
-    return array.reshape(shape, order="F" if fortran else "C")
 
 
 def parquet(body: bytes, _names: Sequence[str] = ()) -> pl.DataFrame:

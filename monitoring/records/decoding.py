@@ -107,7 +107,7 @@ def _decoded(lines: Sequence[bytes], layout: Layout, variant: str, handler: Hand
         asked, unread, dropped = _handled(found, lines, handler)
     answered, unanswered = sides.read(found.answered, _ANSWERS, answers=True)
     told = sides.in_order([answers.mapped(frame, layout) for frame in answered] or [answers.nothing(layout)])
-    kept = _without(told, found, asked, unread, handled=handler is not None)
+    kept = _without(told, asked, unread, handled=handler is not None)
     table, odd = _paired(asked, kept, found)
     for part, problems in (("request", unread), ("answer", unanswered), ("answer", odd)):
         refusals += [Refusal(found.event_ids[n], part, reason) for n, reason in sorted(problems.items())]
@@ -140,11 +140,14 @@ def _handled(
         dropped += not some
         rows += some
         places += [place] * len(some)
-    return from_rows(rows).insert_column(0, pl.Series(RECORD, places, pl.Int64)), refused, dropped
+    made = from_rows(rows)
+    if names.PREDICTED in made.columns and not made.schema[names.PREDICTED].is_float():
+        made = made.with_columns(answers.plain(made[names.PREDICTED]))
+    return made.insert_column(0, pl.Series(RECORD, places, pl.Int64)), refused, dropped
 
 
 def _without(
-    told: pl.DataFrame, found: Records, asked: pl.DataFrame, unread: Mapping[int, str], *, handled: bool
+    told: pl.DataFrame, asked: pl.DataFrame, unread: Mapping[int, str], *, handled: bool
 ) -> pl.DataFrame:
     """Answers without those of requests that were refused, or that a handler left out."""
     import polars as pl

@@ -62,7 +62,7 @@ def _names(cells: Sequence[str], layout: Layout) -> tuple[str, ...]:
         return ()
     known = set(layout.names)
     if layout.header or (known and 2 * len(known & set(plain)) >= min(len(plain), len(known))):
-        return tuple(own_name(cell) for cell in plain)
+        return tuple(own_name(cell) if cell else f"_c{place}" for place, cell in enumerate(plain))
     return ()
 
 

@@ -12,7 +12,16 @@ from monitoring.records.columns import own_name
 from monitoring.records.layout import Unreadable
 
 Row = dict[str, Any]
-LISTS = ("instances", "records", "rows", "predictions", "inputs", "outputs", "data")
+LISTS = (
+    "instances",
+    "predictions",
+    "inputs",
+    "outputs",
+    "dataframe_records",
+    "records",
+    "rows",
+    "data",
+)
 """Entries of a document that hold its rows, when they are lists."""
 MOST_DEPTH = 32
 VALUE = "value"
@@ -43,7 +52,7 @@ def line_rows(body: str | bytes, names: Sequence[str]) -> list[Row]:
 
 
 def load(body: str | bytes) -> Any:
-    """The document; NaN and Infinity, which JSON does not have but others write, are taken.
+    """The document; a byte order mark, NaN and Infinity, which JSON does not have, are taken.
 
     Raises:
         Unreadable: it is no JSON.
@@ -53,26 +62,43 @@ def load(body: str | bytes) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        return json.loads(body)
+        return json.loads(body.removeprefix("\ufeff") if isinstance(body, str) else body)
     except (ValueError, RecursionError):
         raise Unreadable("body is not JSON") from None
 
 
 def _rows(document: Any, names: Sequence[str]) -> list[Row]:
     if isinstance(document, dict):
-        if isinstance(titles := document.get("columns"), list) and isinstance(document.get("data"), list):
-            return [_row(one, [str(title) for title in titles]) for one in document["data"]]
+        if not (names and set(names) & document.keys()):
+            split = document.get("dataframe_split", document)
+            if isinstance(split, dict) and isinstance(split.get("columns"), list) and "data" in split:
+                return _split(split)
+            if isinstance(by_column := document.get("inputs"), dict):
+                return _by_column(by_column)
         held = next((document[name] for name in LISTS if isinstance(document.get(name), list)), None)
-        document = [document] if held is None else held
+        document = [document] if held is None or (names and set(names) & document.keys()) else held
     elif not isinstance(document, list):
         document = [document]
-    if (
-        names
-        and len(document) == len(names) > 1
-        and not any(isinstance(one, dict | list) for one in document)
-    ):
+    plain = not any(isinstance(one, dict | list) for one in document)
+    if plain and len(document) == len(names) > 1:
         document = [document]  # one row without the list around it
     return [_row(one, names) for one in document]
+
+
+def _split(document: dict[str, Any]) -> list[Row]:
+    """Rows below the names of their columns."""
+    if not isinstance(document["data"], list):
+        raise Unreadable("data is no list of rows")
+    return [_row(one, [str(title) for title in document["columns"]]) for one in document["data"]]
+
+
+def _by_column(document: dict[str, Any]) -> list[Row]:
+    """Rows of lists of values, one for each column; one row where they are no such lists."""
+    lists = list(document.values())
+    if not lists or any(not isinstance(one, list) or len(one) != len(lists[0]) for one in lists):
+        return [_row(document, ())]
+    names = [own_name(name) for name in document]
+    return [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
 
 
 def _row(value: Any, names: Sequence[str]) -> Row:

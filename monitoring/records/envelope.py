@@ -1,29 +1,32 @@
 """Lines of capture files to their parts: who asked when, and what went in and came out, still encoded.
 
-Lines as our own recorder writes them are cut at `","`, which inside a JSON text cannot occur, since every
-quote there has a backslash before it. All other lines are parsed one by one.
+Lines as our own recorder writes them are cut where bodies and ids begin and end; what is looked for there has
+quotes in it, and cannot occur inside a JSON text, where every quote has a backslash before it. Lines that
+differ in anything else are parsed one by one.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import orjson
 
 from monitoring.records.layout import Unreadable
 
-_HEAD = b'{"captureData":{"endpointInput":{"observedContentType":"'
-_INPUT, _OUTPUT = b'mode":"INPUT', b'mode":"OUTPUT'
-_DATA, _ENCODING = b'data":"', b'encoding":"'
-_ANSWER = b'"},"endpointOutput":{"observedContentType":"'
-_EVENT = b'"}},"eventMetadata":{"eventId":"'
-_INFERENCE, _TIME, _END = b'inferenceId":"', b'inferenceTime":"', b'"},"eventVersion":"0"}'
-_PLAIN, _NAMED = 8, 9
-"""Parts of a line without and with an inference id."""
+_OURS = re.compile(
+    rb'(\{"captureData":\{"endpointInput":\{"observedContentType":"([^"\\]*)","mode":"INPUT","data":")'
+    rb'(?:[^"\\]|\\.)*("\,"encoding":"([A-Z0-9]+)"\},"endpointOutput":'
+    rb'\{"observedContentType":"([^"\\]*)","mode":"OUTPUT","data":")'
+    rb'(?:[^"\\]|\\.)*(","encoding":"([A-Z0-9]+)"\}\},"eventMetadata":\{"eventId":")'
+    rb'[^"\\]*"(?:,"inferenceId":"(?:[^"\\]|\\.)*")?,"inferenceTime":"[^"\\]*"\},"eventVersion":"0"\}'
+)
+_INFERENCE, _TIME, _END = b'","inferenceId":"', b'","inferenceTime":"', b'"},"eventVersion":"0"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,79 +66,57 @@ class Refusal:
 
 def records(lines: Sequence[bytes]) -> tuple[Records, list[Refusal]]:
     """The records of complete lines, in their order, and what could not be read of them."""
-    cut = [line.split(b'","') for line in lines]
-    if cut and (found := _cut(cut)) is not None:
+    if lines and (found := _cut(lines)) is not None:
         return found, []
     return _parsed(lines)
 
 
-def _cut(rows: list[list[bytes]]) -> Records | None:
-    """Records of lines that were cut; None when one is not as our recorder writes it."""
-    own: list[str | None] = [None] * len(rows)
-    if {len(row) for row in rows} != {_PLAIN}:
-        if {len(row) for row in rows} - {_PLAIN, _NAMED}:
-            return None
-        named = [n for n, row in enumerate(rows) if len(row) == _NAMED]
-        told = [rows[n].pop(7) for n in named]
-    else:
-        named, told = [], []
-    heads, inputs, asked, middle, outputs, answered, events, times = zip(*rows, strict=True)
+def _cut(lines: Sequence[bytes]) -> Records | None:
+    """Records of lines that are like the first one but for bodies, ids and time; None when some are not."""
+    first = _OURS.fullmatch(lines[0])
+    if first is None:
+        return None
+    head, kind, middle, encoding, other, end, answered = first.groups()
+    size, left, to_answer, to_ids, to_time = map(len, (head, _END, middle, end, _TIME))
+    asked_end = [line.find(middle, size) for line in lines]
+    told_end = [line.find(end, at) for line, at in zip(lines, asked_end, strict=True)]
+    ids_end = [line.find(_TIME, at) for line, at in zip(lines, told_end, strict=True)]
+    begun, ended = map(bytes.startswith, lines, repeat(head)), map(bytes.endswith, lines, repeat(_END))
+    if min(asked_end) < 0 or min(told_end) < 0 or min(ids_end) < 0 or not all(begun) or not all(ended):
+        return None
+    cuts = list(zip(lines, asked_end, told_end, ids_end, strict=True))
     try:
-        for place, text in zip(named, _texts(_cleared(told, _INFERENCE)), strict=True):
-            own[place] = text
-        if set(inputs) != {_INPUT} or set(outputs) != {_OUTPUT} or not all(t.endswith(_END) for t in times):
-            return None
-        between = _divided(middle, _ANSWER)
-        after = [event.partition(_EVENT) for event in events]
-        if not all(sign for _, sign, _ in after):
-            return None
-        sides = (
-            Side(_each(heads, _HEAD), [one for one, _ in between], list(_texts(_cleared(asked, _DATA)))),
-            Side(
-                [one for _, one in between],
-                _each([one for one, _, _ in after], _ENCODING),
-                list(_texts(_cleared(answered, _DATA))),
-            ),
-        )
-        ids = _texts([one for _, _, one in after])
-        when = _texts([text[len(_TIME) : -len(_END)] for text in _starting(times, _TIME)])
-        for side in sides:
-            _unpack(side)
+        events, own = _ids([line[at + to_ids : to] for line, _, at, to in cuts])
+        asked = _side(kind, encoding, [line[size:to] for line, to, _, _ in cuts])
+        told = _side(other, answered, [line[at + to_answer : to] for line, at, to, _ in cuts])
+        when = _texts([line[at + to_time : -left] for line, _, _, at in cuts])
     except (ValueError, Unreadable):
         return None
-    return Records(list(range(len(rows))), ids, own, when, *sides)
+    return Records(list(range(len(lines))), events, own, when, asked, told)
 
 
-def _starting(texts: Sequence[bytes], beginning: bytes) -> Sequence[bytes]:
-    if not all(text.startswith(beginning) for text in texts):
-        raise ValueError
-    return texts
+def _ids(texts: list[bytes]) -> tuple[list[str], list[str | None]]:
+    """Event ids, and inference ids where callers have sent any."""
+    own: list[str | None] = [None] * len(texts)
+    named = [place for place, text in enumerate(texts) if _INFERENCE in text]
+    parts = {place: texts[place].partition(_INFERENCE) for place in named}
+    for place, name in zip(named, _texts([last for _, _, last in parts.values()]), strict=True):
+        own[place] = name
+        texts[place] = parts[place][0]
+    return _texts(texts), own
 
 
-def _cleared(texts: Sequence[bytes], beginning: bytes) -> list[bytes]:
-    """Without what all of them must begin with."""
-    size = len(beginning)
-    return [text[size:] for text in _starting(texts, beginning)]
+def _side(kind: bytes, encoding: bytes, bodies: Sequence[bytes]) -> Side:
+    name = encoding.decode()
+    data: list[str | bytes] = list(_texts(bodies))
+    if name == "BASE64":
+        data = [_bytes(str(text)) for text in data]
+    elif name not in {"CSV", "JSON"}:
+        raise Unreadable("unknown encoding")
+    return Side([kind.decode()] * len(bodies), [name] * len(bodies), data)
 
 
-def _each(texts: Sequence[bytes], beginning: bytes) -> list[str]:
-    """As `_cleared`, for texts of which there are few different ones."""
-    known = {text: _texts(_cleared([text], beginning))[0] for text in set(texts)}
-    return [known[text] for text in texts]
-
-
-def _divided(texts: Sequence[bytes], sign: bytes) -> list[tuple[str, str]]:
-    """The encoding of the request and the type of the answer, of which there are few different ones."""
-    known = {}
-    for text in set(texts):
-        encoding, found, kind = text.partition(sign)
-        if not found:
-            raise ValueError
-        known[text] = (_texts(_cleared([encoding], _ENCODING))[0], _texts([kind])[0])
-    return [known[text] for text in texts]
-
-
-def _texts(escaped: list[bytes]) -> list[str]:
+def _texts(escaped: Sequence[bytes]) -> list[str]:
     """The texts that were written between quotes."""
     if not escaped:
         return []
@@ -143,17 +124,6 @@ def _texts(escaped: list[bytes]) -> list[str]:
     if len(found) != len(escaped):
         raise ValueError
     return found
-
-
-def _unpack(side: Side) -> None:
-    """BASE64 to bytes."""
-    if not set(side.encodings) - {"CSV", "JSON"}:
-        return
-    for place, encoding in enumerate(side.encodings):
-        if encoding == "BASE64":
-            side.data[place] = _bytes(str(side.data[place]))
-        elif encoding not in {"CSV", "JSON"}:
-            raise Unreadable(f"unknown encoding {encoding[:20]}")
 
 
 def _bytes(text: str) -> bytes:
@@ -201,7 +171,7 @@ def _add(found: Records, number: int, record: dict[str, Any]) -> None:
     if not isinstance(at, str):
         raise Unreadable("record has no inferenceTime")
     answer = captured.get("endpointOutput") or captured.get("batchTransformOutput")
-    asked, answered = _side(captured.get("endpointInput")), _side(answer)
+    asked, answered = _captured(captured.get("endpointInput")), _captured(answer)
     found.lines.append(number)
     found.event_ids.append(event_id)
     found.inference_ids.append(own if isinstance(own, str) and own else None)
@@ -212,7 +182,7 @@ def _add(found: Records, number: int, record: dict[str, Any]) -> None:
         side.data.append(data)
 
 
-def _side(captured: Any) -> tuple[str, str, str | bytes]:
+def _captured(captured: Any) -> tuple[str, str, str | bytes]:
     if captured is None:
         return "", "", ""
     if not isinstance(captured, dict) or not isinstance(captured.get("data"), str):

@@ -15,31 +15,29 @@ from monitoring.records.columns import RECORD, own_name
 if TYPE_CHECKING:
     import polars as pl
 
-_ROOTED = re.compile(r'\s*\{\s*"(instances|predictions)"\s*:\s*\[\s*\{')
+_ROOTED = re.compile(r'\s*\{\s*"(instances|predictions|inputs|dataframe_records)"\s*:\s*\[\s*\{')
 _LISTED = re.compile(r"\s*\[\s*\{")
-BEGIN = 17
-"""Characters that are mostly enough to see a shape."""
 AT_ONCE = 8192
 """Documents that are parsed together; those beside one that is refused are read one by one."""
 _BLOCK = 1 << 20
 _ROOT = "@root"
 
 
-def shape(text: str) -> str:
-    """What a document looks like from its beginning; empty when it must be read by itself."""
+def beginning(text: str) -> tuple[str, str] | None:
+    """A document's shape, and its beginning that shows it; None when it must be read by itself."""
     if found := _ROOTED.match(text):
-        return found[1]
-    if _LISTED.match(text):
-        return _ROOT
-    return ""
+        return found[1], found[0]
+    if found := _LISTED.match(text):
+        return _ROOT, found[0]
+    return None
 
 
 def rows(texts: Sequence[str], kind: str, *, lists: bool) -> pl.DataFrame | None:
-    """The rows of documents of one `shape`, with their document's place; None when they must be read singly.
+    """The rows of documents of one shape, with their document's place; None when they must be read singly.
 
     Args:
         texts: documents.
-        kind: as `shape` says.
+        kind: their shape, as `beginning` says.
         lists: columns may be lists of numbers.
     """
     import polars as pl
@@ -58,7 +56,7 @@ def rows(texts: Sequence[str], kind: str, *, lists: bool) -> pl.DataFrame | None
     if frame[kind].null_count() or not isinstance(frame.schema[kind], pl.List):
         return None
     frame = frame.filter(pl.col(kind).list.len() > 0).explode(kind)
-    return None if frame[kind].null_count() else _flat(frame, kind, lists)
+    return None if frame[kind].null_count() else _flat(frame, kind, lists=lists)
 
 
 def _parsed(block: bytes, kind: str) -> Any:
@@ -103,7 +101,7 @@ def _with_texts(pa: Any, kind: Any) -> Any:
     return pa.string() if pa.types.is_temporal(kind) else kind
 
 
-def _flat(frame: pl.DataFrame, kind: str, lists: bool) -> pl.DataFrame | None:
+def _flat(frame: pl.DataFrame, kind: str, *, lists: bool) -> pl.DataFrame | None:
     """Objects to columns with dotted names; None when that takes a decision."""
     import polars as pl
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from itertools import repeat
+from typing import TYPE_CHECKING, cast
 
 from monitoring.records import arrays, delimited, documents, objects
 from monitoring.records.columns import RECORD, by_schema, from_rows, stacked
@@ -20,12 +21,12 @@ _LINES = frozenset(
 )
 _BINARY: dict[str, Callable[[bytes, Sequence[str]], pl.DataFrame]] = {
     "application/x-npy": arrays.npy,
+    "application/x-npz": arrays.npz,
     "application/vnd.apache.parquet": arrays.parquet,
     "application/x-parquet": arrays.parquet,
     "application/vnd.apache.arrow.stream": arrays.arrow,
 }
 _KNOWN = {"text/csv": "csv", "application/json": "json", **dict.fromkeys(_LINES, "lines")}
-_MOST_BEGINNINGS = 1000
 Refused = dict[int, str]
 """Why a record's direction could not be read, by its place."""
 
@@ -47,11 +48,12 @@ def read(side: Side, layout: Layout, *, answers: bool = False) -> tuple[list[pl.
         except Unreadable as problem:
             refused.update(dict.fromkeys(places, str(problem)))
             continue
+        if encoding != "BASE64" and form not in _BINARY:
+            bodies = side.data if len(places) == len(side.data) else [side.data[n] for n in places]
+            texts[form].update(zip(places, cast("list[str]", bodies), strict=True))
+            continue
         for place in places:
             data = side.data[place]
-            if isinstance(data, str) and form not in _BINARY:
-                texts[form][place] = data
-                continue
             try:
                 if form in _BINARY:
                     made.append(_placed(_BINARY[form](_raw(data), layout.names), place))
@@ -68,11 +70,11 @@ def read(side: Side, layout: Layout, *, answers: bool = False) -> tuple[list[pl.
 
 def _kinds(side: Side) -> list[tuple[tuple[str, str], Sequence[int]]]:
     """Content type and encoding, and the places of the records that have them."""
-    pairs = list(zip(side.types, side.encodings, strict=True))
-    if len(known := set(pairs)) == 1:
-        return [] if not pairs[0][1] else [(pairs[0], range(len(pairs)))]
-    places: dict[tuple[str, str], list[int]] = {pair: [] for pair in sorted(known) if pair[1]}
-    for place, pair in enumerate(pairs):
+    if len(set(side.types)) == 1 == len(set(side.encodings)):
+        pair = side.types[0], side.encodings[0]
+        return [(pair, range(len(side.types)))] if pair[1] else []
+    places: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, pair in enumerate(zip(side.types, side.encodings, strict=True)):
         if pair[1]:
             places[pair].append(place)
     return list(places.items())
@@ -84,13 +86,15 @@ def _form(kind: str, encoding: str) -> str:
         return "csv"
     if encoding == "JSON":
         return "lines" if media in _LINES else "json"
+    if not media:
+        return "json"
     if media in _KNOWN:
         return _KNOWN[media]
     if media in _BINARY:
         return media
     if media.startswith("text/"):
         return "text"
-    raise Unreadable(f"content type {media[:60] or 'nothing'} is not read")
+    raise Unreadable(f"content type {media[:60]} is not read")
 
 
 def _raw(data: str | bytes) -> bytes:
@@ -138,17 +142,7 @@ def _moved(frame: pl.DataFrame, places: Sequence[int]) -> pl.DataFrame:
 
 
 def _json(found: dict[int, str], layout: Layout, refused: Refused, *, answers: bool) -> list[pl.DataFrame]:
-    shapes: dict[str, list[int]] = defaultdict(list)
-    known: dict[str, str] = {}
-    for place, text in found.items():
-        begin = text[: objects.BEGIN]
-        if begin not in known:
-            shape = objects.shape(begin)
-            if not shape or len(known) > _MOST_BEGINNINGS:
-                shapes[objects.shape(text)].append(place)
-                continue
-            known[begin] = shape
-        shapes[known[begin]].append(place)
+    shapes = _shapes(found)
     singly = shapes.pop("", [])
     made = []
     for shape, places in shapes.items():
@@ -163,6 +157,18 @@ def _json(found: dict[int, str], layout: Layout, refused: Refused, *, answers: b
         read_one = _answer_rows if answers else (lambda text: documents.rows(text, layout.names))
         made += _single({place: found[place] for place in singly}, read_one, refused, answers=answers)
     return made
+
+
+def _shapes(found: dict[int, str]) -> dict[str, list[int]]:
+    """Places of documents by their shape."""
+    first = objects.beginning(next(iter(found.values()))) if found else None
+    if first and all(map(str.startswith, found.values(), repeat(first[1]))):
+        return {first[0]: list(found)}
+    shapes: dict[str, list[int]] = defaultdict(list)
+    for place, text in found.items():
+        begun = objects.beginning(text)
+        shapes[begun[0] if begun else ""].append(place)
+    return shapes
 
 
 def _single(

@@ -1,4 +1,4 @@
-"""`seaway monitor start|stop|status|run|list|alerts|history`."""
+"""`seaway monitor start|stop|status|run|list|alerts|history|export`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Last = Annotated[int, typer.Option("--last", help="How many.", min=1, max=10_000
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     monitor = typer.Typer(help="Watch what an endpoint captures.", no_args_is_help=True)
-    for command in (start, stop, status, run, history, alerts):
+    for command in (start, stop, status, run, history, alerts, decisions, export):
         monitor.command()(command)
     monitor.command("list")(executions)
     app.add_typer(monitor, name="monitor")
@@ -39,7 +39,6 @@ def start(
     from configs.load import load_hosting
     from deploy.errors import RolloutRefused
     from flows.monitoring import watching
-    from flows.monitoring.subject import watched
     from flows.wiring import connect, utc_now
 
     with clear_errors():
@@ -48,7 +47,7 @@ def start(
         if project and settings is None:
             raise RolloutRefused(f"{project} has no section `monitor:`; add one")
         watch = watching.start(wiring, endpoint, utc_now(), settings)
-        due = watching.next_run(watched(wiring, endpoint, watch), utc_now())
+        due = watching.next_run(watch, utc_now())
     if as_json:
         emit({"endpoint": endpoint, "status": watch.status, "next": due})
     else:
@@ -276,6 +275,27 @@ def _alert(alert: Any) -> dict[str, Any]:
     }
 
 
+def decisions(endpoint: Endpoint, last: Last = 50, as_json: Json = False) -> None:
+    """Show what was decided about retraining and going back, and what was not done for which reason.
+
+    Example: seaway monitor decisions late-arrivals
+    """
+    from flows.monitoring.decisions import Decisions
+    from flows.wiring import connect
+
+    with clear_errors():
+        found = Decisions(connect().engine).latest(endpoint, last=last)
+    rows = [
+        {"at": _time(one.at), "about": one.about, "acted": one.acted, "why": one.reason, "figures": one.data}
+        for one in found
+    ]
+    if as_json:
+        emit(rows)
+        return
+    shown = [{name: row[name] for name in ("at", "about", "acted", "why")} for row in rows]
+    show(f"decisions for {endpoint}", shown, as_json=False, empty="nothing had to be decided yet")
+
+
 def history(
     endpoint: Endpoint,
     figure: Annotated[str, typer.Option("--figure", help="Only this one, for example f1.")] = "",
@@ -313,6 +333,34 @@ def history(
         for point in points
     ]
     show(f"figures of {endpoint}", rows, as_json=as_json, empty="no figures yet")
+
+
+def export(
+    *,
+    endpoint: Endpoint,
+    to: Annotated[Path, typer.Option("--to", help="Folder to write into; made if need be.")],
+    form: Annotated[str, typer.Option("--format", help="csv, parquet or tensorboard.")] = "csv",
+    schedule: Annotated[str, typer.Option("--schedule", help="Only of this one, for example bias.")] = "",
+    every_version: Annotated[
+        bool, typer.Option("--every-version", help="Also figures that labels replaced which came late.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write figures, executions and violations as tables, or as event files for TensorBoard.
+
+    Example: seaway monitor export late-arrivals --to history --format parquet
+    """
+    from flows.monitoring.exporting import write
+    from flows.monitoring.logbook import Logbook
+    from flows.wiring import connect
+
+    with clear_errors():
+        history = Logbook.of(connect().engine).history
+        files = write(history, endpoint, to, form, schedule=schedule, every_version=every_version)
+    if as_json:
+        emit({"endpoint": endpoint, "format": form, "files": [str(file) for file in files]})
+    else:
+        say("\n".join(f"{file}" for file in files) or "nothing to export yet")
 
 
 def _time(moment: datetime | None) -> str:

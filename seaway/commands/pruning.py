@@ -21,7 +21,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove step folders and packages that nobody uses; builds and the controller do so by themselves.
+    """Remove step folders and packages nobody uses, old decoded traffic and labels; the platform does so too.
 
     Whatever an endpoint or rollout refers to stays, and so does whatever was used within the last day.
 
@@ -30,7 +30,7 @@ def prune(
     from dataclasses import replace
 
     from configs.quantity import parse_duration
-    from flows.pruning import prune_packages, prune_steps
+    from flows.pruning import prune_monitoring, prune_packages, prune_steps
     from flows.wiring import connect, utc_now
 
     with clear_errors():
@@ -43,7 +43,7 @@ def prune(
                 raise fail(f"--older-than: {error}") from error
         gone = [
             item
-            for remove in (prune_steps, prune_packages)
+            for remove in (prune_steps, prune_packages, prune_monitoring)
             for item in remove(wiring, now, rule, dry_run=dry_run)
         ]
     freed = sum(item.size for item in gone)

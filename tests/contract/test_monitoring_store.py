@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from flows.monitoring.alerting import Alerts
+from flows.monitoring.decisions import Decision, Decisions
 from flows.monitoring.executions import Action, Alert, AlertStatus, Execution, Status, Watch
 from flows.monitoring.history import LEASE, History
 from flows.monitoring.tables import METADATA
@@ -169,7 +170,7 @@ def test_watching_an_endpoint(history):
     watch = Watch("harbour", "Scheduled", NOW)
     history.watch(watch)
     assert history.watched("harbour") == watch
-    stopped = replace(watch, status="Stopped", settings="{}", reason="ü")
+    stopped = replace(watch, status="Stopped", settings="{}", effective="[]", reason="ü")
     history.watch(stopped)
     assert history.watches() == (stopped,)
 
@@ -199,3 +200,28 @@ def test_actions_are_done_once(alerts):
     alerts.done(action, "told 1 address")
     assert alerts.pending("harbour") == ()
     assert alerts.taken("harbour") == (replace(action, outcome="told 1 address"),)
+
+
+# ---- decisions --------------------------------------------------------------------------------------------
+
+
+def test_a_question_is_decided_once_and_the_first_answer_stays(history, engine):
+    kept = Decisions(engine)
+    first = Decision(
+        "retrain:harbour:1", "harbour", NOW, "retrain", acted=False, reason="ü", data={"cost": 4}
+    )
+    assert kept.keep(first)
+    assert not kept.keep(replace(first, acted=True, reason="another"))
+    assert kept.known(first.id) == first
+    assert kept.known("retrain:harbour:2") is None
+
+
+def test_decisions_are_listed_newest_first_and_by_what_they_are_about(history, engine):
+    kept = Decisions(engine)
+    older = Decision("a", "harbour", NOW - HOUR, "retrain", acted=False, reason="no")
+    newer = Decision("b", "harbour", NOW, "guard", acted=True, reason="worse")
+    for one in (older, newer, Decision("c", "pier", NOW, "retrain", acted=True, reason="yes")):
+        kept.keep(one)
+    assert kept.latest("harbour") == (newer, older)
+    assert kept.latest("harbour", "retrain") == (older,)
+    assert kept.latest("harbour", last=1) == (newer,)

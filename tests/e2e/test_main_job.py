@@ -12,7 +12,10 @@ from tests.e2e.stack import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 
-TAGS = {"digest", "data_digest", "git_commit", "lock_hash", "project", "project_digest", "author", "evidence"}
+TAGS = {
+    *("digest", "data_digest", "git_commit", "lock_hash", "author", "evidence"),
+    *("project", "project_digest", "project_file"),
+}
 
 
 def test_main_job(stack, harbour, record_property):

@@ -28,10 +28,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import load, machine, stage
-from benchmarks.serving.peers import arena, page, report, venvs
+from benchmarks import load, machine, stage, venvs
+from benchmarks.serving.peers import arena, page, report
 from benchmarks.serving.peers.arena import CLIENTS, SIZES, Contender, Ground, NotInstalled, Unavailable
-from benchmarks.serving.peers.servers import peers
+from benchmarks.serving.peers.servers import REQUIREMENTS, peers
 
 SETTLE_SECONDS = 1.0
 IDLE_SECONDS = 2.0
@@ -53,7 +53,7 @@ def main() -> int:
         "cores": {"servers": len(serving), "load generator": len(loading)},
         "rounds": asked.rounds,
         "seconds": asked.seconds,
-        "peers": {one.venv: venvs.versions(one.venv) for one in peers()},
+        "peers": {one.venv: venvs.versions(REQUIREMENTS / f"{one.venv}.txt") for one in peers()},
         **found,
     }
     result["goals"] = report.goals(result)

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks import load, stage
-from benchmarks.serving.peers import venvs
+from benchmarks import load, stage, venvs
 from benchmarks.serving.peers.apps import model
 from benchmarks.serving.peers.family import Family, founding
-from benchmarks.serving.peers.servers import Place, Rows, Server, seaway
+from benchmarks.serving.peers.servers import REQUIREMENTS, Place, Rows, Server, seaway
 from serving.__main__ import THREADS
 
 CLIENTS, SIZES = (1, 8, 64), (1, 100)
@@ -125,7 +124,7 @@ def _environment(server: Server, folder: Path) -> Path:
     if not server.venv:
         return Path(sys.executable).parent
     try:
-        return venvs.prepare(server.venv, folder)
+        return venvs.prepare(REQUIREMENTS / f"{server.venv}.txt", folder)
     except subprocess.CalledProcessError as error:
         raise NotInstalled(f"cannot be installed: {_last(error.stderr)}") from error
 

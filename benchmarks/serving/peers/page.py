@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks import stage
+from benchmarks import pages, stage
 from benchmarks.serving.peers import report
 
 PAGE = stage.ROOT / "docs" / "explanation" / "serving-benchmark.md"
 PLOT = stage.ROOT / "docs" / "images" / "serving-benchmark.png"
-BEGIN, END = "<!-- figures: written by benchmarks/serving/peers -->", "<!-- end of figures -->"
 MARKERS = {1: "o", 8: "s", 64: "D"}
 COLOURS = {"Seaway": "#1f5fa8", "ONNX": "#c2571a", "scikit-learn": "#8a8a8a", "none": "#3f8f4f"}
 MEANINGS = {
@@ -22,10 +21,7 @@ MEANINGS = {
 
 
 def write(result: Mapping[str, Any]) -> None:
-    text = PAGE.read_text() if PAGE.exists() else f"# Serving benchmark\n\n{BEGIN}\n{END}\n"
-    head, _, rest = text.partition(BEGIN)
-    tail = rest.partition(END)[2]
-    PAGE.write_text(f"{head}{BEGIN}\n\n{report.markdown(result)}\n{END}{tail}")
+    pages.rewrite(PAGE, "benchmarks/serving/peers", report.markdown(result))
     _plot(result)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks import machine
+from benchmarks import machine, pages
 
 GATEWAY, DIRECT = "Seaway, gateway", "Seaway, direct"
 CLIENTS = 8
@@ -82,10 +82,13 @@ def markdown(result: Mapping[str, Any]) -> str:
         + f"; peers: {_versions(result['peers'])}. Each figure is the median of {result['rounds']} turns of "
         f"{result['seconds']} s. Load average {before[0]:.1f} before the run, {after[0]:.1f} after it."
     )
-    parts = [told, "### Goals", _table(_goal_lines(result["goals"])), "### Memory and start"]
-    parts += [_table(_idle_lines(result["idle"]))]
+    parts = [told, "### Goals", pages.table(_goal_lines(result["goals"])), "### Memory and start"]
+    parts += [pages.table(_idle_lines(result["idle"]))]
     for size in dict.fromkeys(row["rows"] for row in result["figures"]):
-        parts += [f"### Requests of {size} row{'s' * (size > 1)}", _table(_lines(result["figures"], size))]
+        parts += [
+            f"### Requests of {size} row{'s' * (size > 1)}",
+            pages.table(_lines(result["figures"], size)),
+        ]
     parts.append(_troubles(result))
     return "\n\n".join(parts) + "\n"
 
@@ -146,9 +149,3 @@ def _versions(pinned: Mapping[str, Mapping[str, str]]) -> str:
 
 def _short(milliseconds: float) -> str:
     return f"{milliseconds:.2f}" if milliseconds < 10 else f"{milliseconds:,.0f}"
-
-
-def _table(lines: Sequence[Mapping[str, str]]) -> str:
-    names = list(lines[0])
-    rows = [names, ["---"] * len(names), *([line[name] for name in names] for line in lines)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

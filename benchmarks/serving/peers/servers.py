@@ -12,6 +12,8 @@ from typing import Any
 APPS = "benchmarks.serving.peers.apps"
 INFER = "/v2/models/flights/infer"
 ONNX, SKLEARN, NONE = "ONNX", "scikit-learn", "none"
+REQUIREMENTS = Path(__file__).with_name("requirements")
+"""A file of pins for each environment."""
 
 Rows = Sequence[Mapping[str, Any]]
 Command = tuple[str, ...]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.monitor import Monitor
-from flows.monitoring.windows import Window, due, on_demand, prefect_schedules, window
+from flows.monitoring.windows import Window, call, due, on_demand, window
 
 HOUR = timedelta(hours=1)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -96,14 +96,8 @@ def test_looking_often_or_seldom_finds_the_same_windows_once(schedule, began, pa
     assert done == at_once
 
 
-def test_prefect_is_woken_whenever_something_may_be_due():
-    found = settings(
-        schedule="cron(0/20 8-9 ? * MON,FRI *)",
-        model_quality={"schedule": {"every": "15m"}},
-        explainability={"schedule": "cron(0 12 LW * ? 2030)"},
-    )
-    assert prefect_schedules(found) == [
-        {"interval": 900.0, "anchor_date": "1970-01-01T00:00:00+00:00", "timezone": "UTC"},
-        {"cron": "0 12 * * *", "timezone": "UTC"},
-        {"cron": "0,20,40 8,9 * * 1,5", "timezone": "UTC"},
-    ]
+def test_a_run_is_called_for_when_the_last_captures_are_there():
+    found = settings(schedule="hourly", model_quality={"schedule": {"every": "15m"}})
+    assert call(found, NOON + timedelta(minutes=1), NOON - HOUR) == NOON - HOUR / 4
+    assert call(found, NOON + timedelta(minutes=2), NOON - HOUR) == NOON
+    assert call(found, NOON + timedelta(minutes=2), NOON) is None

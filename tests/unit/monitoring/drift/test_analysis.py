@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from monitoring.drift import checks, choice, comparison, constraints, observations
+from monitoring.drift import checks, choice, comparison, constraints, observations, sequence
 from monitoring.drift.analysis import analyse
 from monitoring.drift.constraints import Constraints, FeatureConstraints
 from monitoring.drift.settings import Settings
@@ -164,6 +164,23 @@ def test_few_distinct_numbers_are_compared_as_categories():
     assert drift.p_value == drift.others["homogeneity_p"]
 
 
+def test_one_number_has_many_spellings():
+    columns = [
+        scan.profile(pl.DataFrame({"x": list(two) * 200})).columns["x"] for two in (("0", "1"), ("0.0", "+1"))
+    ]
+    drift = comparison.compare(*columns, Settings(comparison_method="Auto"))
+    assert (drift.raw, drift.p_value) == (0, 1)
+
+
+def test_merged_sketches_keep_p_values_valid():
+    from monitoring.profiles import merge
+
+    one = merge(*(scan.profile(pl.DataFrame({"x": RNG.normal(size=4000)})) for _ in range(24)))
+    drift = comparison.compare(BASELINE.columns["x"], one.columns["x"], Settings())
+    assert 0 < drift.others["sketch_error"] < 0.005
+    assert drift.p_value > 0.01
+
+
 def test_texts_of_model_monitor():
     said = Constraints(
         (
@@ -293,6 +310,9 @@ def test_one_bad_column_is_a_note(now):
             assert ("good", "baseline_drift_check") in found(finding)
             assert "c" in {one.name for one in finding.details.features} | set(finding.details.incomparable)
             assert all(math.isfinite(one.value) for one in finding.figures)
+        watch = sequence.look(sequence.begin(baseline), sequence.Watch(), window)
+        assert math.isfinite(watch.log_evidence)
+        assert "good" in watch.drifting
 
 
 def test_nothing_to_judge():

@@ -60,6 +60,7 @@ def test_robust_linf_at_a_level(alpha, corrected):
 )
 def test_dead_zone(n, expected):
     assert distances.correction(n, n) == pytest.approx(expected, abs=5.1e-5)
+    assert (distances.robust(0.2, n, n) > 0.1) == (n > 648)
 
 
 @pytest.mark.parametrize(

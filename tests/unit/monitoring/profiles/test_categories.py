@@ -31,7 +31,7 @@ def test_past_the_cap_counts_are_too_low_by_missed_at_most(a, b) -> None:
     for text, count in truth.items():
         assert merged.counts.get(text, 0) <= count <= merged.counts.get(text, 0) + merged.missed
     assert merged.others == merged.total - sum(merged.counts.values()) >= 0
-    assert merged.distinct == pytest.approx(len(truth), abs=1)
+    assert merged.distinct == pytest.approx(len(truth), abs=3)  # registers collide, and "" is no datum
 
 
 def test_many_distinct_texts_are_estimated() -> None:

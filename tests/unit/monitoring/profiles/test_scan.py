@@ -52,7 +52,7 @@ def test_strange_columns_are_profiled(kind) -> None:
     [
         ("whole", "Integral", "numeric", {"1": 1, "2": 1}),
         ("float", "Fractional", "numeric", {"1": 1, "inf": 1}),
-        ("infinite", "Fractional", "categorical", {"inf": 2, "-inf": 1}),
+        ("infinite", "Fractional", "numeric", {"inf": 2, "-inf": 1}),
         ("flag", "Boolean", "categorical", {"true": 1, "false": 1}),
         ("date", "String", "categorical", {"2024-01-31": 1, "2024-02-01": 1}),
         ("decimal", "Fractional", "numeric", {"1.5": 1, "2": 1}),
@@ -74,7 +74,7 @@ def test_null_and_nan_are_missing_and_infinity_is_not() -> None:
     column = scan.column(pl.Series("x", [1.0, None, math.nan, math.inf, -math.inf]))
     assert (column.present, column.missing) == (3, 2)
     assert column.numeric
-    assert (column.infinite, column.numeric.moments.n, column.numeric.quantiles.n) == (2, 1, 1)
+    assert (column.numeric.infinite, column.numeric.moments.n, column.numeric.quantiles.n) == (2, 1, 1)
     assert scan.column(STRANGE["not a number"]).inferred_type == "Unknown"
 
 
@@ -82,7 +82,7 @@ def test_numbers_as_text_are_numbers() -> None:
     column = scan.column(pl.Series("x", ["1", " 2", "+ 3", "4.5", "1e999", None]))
     assert (column.inferred_type, column.kind) == ("Fractional", "numeric")
     assert column.numeric
-    assert (column.numeric.moments.sum, column.infinite) == (10.5, 1)
+    assert (column.numeric.moments.sum, column.numeric.infinite) == (10.5, 1)
     assert column.categories
     assert column.categories.total == 5
 

@@ -46,7 +46,13 @@ def test_young_rows_do_not_make_labels_look_rare_or_fast() -> None:
 
 def test_nothing_arrived_and_nothing_at_all() -> None:
     seen = found([], [5, 6])
-    assert (seen.points, seen.median, seen.outstanding, seen.never, seen.expected) == ((), None, 1.0, 1.0, 0.0)
+    assert (seen.points, seen.median, seen.outstanding, seen.never, seen.expected) == (
+        (),
+        None,
+        1.0,
+        1.0,
+        0.0,
+    )
     assert found([], []) is None
 
 

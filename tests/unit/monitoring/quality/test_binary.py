@@ -65,7 +65,8 @@ def test_golden_scores() -> None:
     }
     extra = {name: metric.value for name, metric in found.extra.items()}
     assert extra == pytest.approx(
-        {"average_precision": 0.8333333333333333, "brier": 0.158125, "log_loss": 0.47228795380917615}, abs=1e-12
+        {"average_precision": 0.8333333333333333, "brier": 0.158125, "log_loss": 0.47228795380917615},
+        abs=1e-12,
     )
 
 
@@ -89,7 +90,6 @@ def test_standard_deviation_from_200_rows_on(rows: int, known: bool) -> None:
     found = measured(truth, scores=scores)
     for name in ("recall", "accuracy", "auc", "f1"):
         assert isinstance(found.scalars[name].record()["standard_deviation"], float) is known, name
-    assert found.scalars["auc"].record().get("standard_deviation", "NaN") != "NaN" or not known
 
 
 def test_same_seed_same_numbers() -> None:
@@ -101,7 +101,9 @@ def test_same_seed_same_numbers() -> None:
 def test_standard_deviation_is_about_half_of_the_standard_error() -> None:
     table = np.array([[5000, 1000], [1000, 3000]])
     spreads = [
-        binary.measure(table, None, CLASSES, np.random.default_rng(seed)).scalars["accuracy"].standard_deviation
+        binary.measure(table, None, CLASSES, np.random.default_rng(seed))
+        .scalars["accuracy"]
+        .standard_deviation
         for seed in range(30)
     ]
     error = math.sqrt(0.8 * 0.2 / 10_000)
@@ -110,7 +112,9 @@ def test_standard_deviation_is_about_half_of_the_standard_error() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 1), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.500001, 0.9, 1.0]) | st.floats(0, 1)),
+        st.tuples(
+            st.integers(0, 1), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.500001, 0.9, 1.0]) | st.floats(0, 1)
+        ),
         min_size=2,
         max_size=60,
     )

@@ -121,13 +121,20 @@ def test_another_number_of_labels_is_not_guessed() -> None:
 def test_the_last_label_wins_whatever_the_order() -> None:
     rows = captured(("a", None, 1), ("b", None, 1))
     later = START + timedelta(hours=5)
-    found = truth.decode([(later, record("a", "late")), (START, record("a", "early")), (later, record("b", "1"))])
+    found = truth.decode(
+        [(later, record("a", "late")), (START, record("a", "early")), (later, record("b", "1"))]
+    )
     joined = labels.join(rows, found.frame)
     assert known(joined) == ["late", "1"]
     assert joined.replaced == 1
     assert joined.rows[names.LABEL_AT].to_list() == [later, later]
     same_time = told(("a", "first"), ("a", "second"))
     assert known(labels.join(rows, same_time))[0] == "second"
+
+
+def test_tables_of_one_time_are_taken_in_their_order() -> None:
+    both = pl.concat([told(("x", "1"), ("a", "first")), told(("a", "second"))])
+    assert known(labels.join(captured(("a", None, 1)), both)) == ["second"]
 
 
 def test_an_unknown_value_replaces_nothing() -> None:
@@ -173,5 +180,7 @@ def test_rows_with_little_more_than_ids() -> None:
 @given(st.permutations([(hour, event, str(hour)) for hour in range(3) for event in "abc"]))
 def test_order_of_files_does_not_matter(records) -> None:
     rows = captured(("a", None, 1), ("b", "b2", 1))
-    found = truth.decode([(START + timedelta(hours=hour), record(event, data)) for hour, event, data in records])
+    found = truth.decode(
+        [(START + timedelta(hours=hour), record(event, data)) for hour, event, data in records]
+    )
     assert known(labels.join(rows, found.frame)) == ["2", "2"]

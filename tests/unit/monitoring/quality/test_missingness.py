@@ -53,7 +53,12 @@ def test_a_certain_but_tiny_difference_is_not_told() -> None:
 
 @pytest.mark.parametrize(
     ("groups", "labelled"),
-    [([0] * 50, [True, False] * 25), ([0, 1] * 25, [False] * 50), ([0, 1] * 25, [True] * 50), ([-1] * 9, [True] * 9)],
+    [
+        ([0] * 50, [True, False] * 25),
+        ([0, 1] * 25, [False] * 50),
+        ([0, 1] * 25, [True] * 50),
+        ([-1] * 9, [True] * 9),
+    ],
     ids=["one group", "no labels", "all labels", "no groups"],
 )
 def test_nothing_to_compare(groups, labelled) -> None:

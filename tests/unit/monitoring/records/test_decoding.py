@@ -258,7 +258,7 @@ def test_sides_of_different_encodings_are_read_each_on_its_own():
         (record(b"", CSV), "request: body is empty"),
         (record(b"\xff\xfe", "image/png"), "request: content type image/png is not read"),
         (record(b"\xff", CSV), "request: body is not UTF-8 text"),
-        (record(b"\x93NUMPY", "application/x-npy"), "request: body is not an npy array"),
+        (record(b"\x93NUMPY", "application/x-npy"), "request: body is not an npy array that can be read"),
         (record(b"PAR1", "application/x-parquet"), "request: body is not a Parquet file that can be read"),
         (record(b"x", "application/vnd.apache.arrow.stream"), "request: body is not an Arrow stream that can be read"),
         (record(b"1,x", CSV, b"{"), "answer: body is not JSON"),
@@ -283,7 +283,7 @@ def test_an_array_of_objects_is_never_loaded():
     out = io.BytesIO()
     np.save(out, np.array([{"a": 1}], object), allow_pickle=True)
     found = decode([record(out.getvalue(), "application/x-npy")], LAYOUT, "v1")
-    assert dict(found.refused) == {"request: npy header does not fit its body": 1}
+    assert dict(found.refused) == {"request: body is not an npy array that can be read": 1}
 
 
 def test_only_answers_or_only_requests():

@@ -8,9 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-REQUIREMENTS = Path(__file__).with_name("requirements")
 STAMP = "installed.txt"
-UV = Path(__file__).resolve().parents[3] / ".ci" / "uv"
+UV = Path(__file__).resolve().parents[1] / ".ci" / "uv"
 """Runs uv, and fetches it where it is not installed."""
 
 
@@ -20,34 +19,39 @@ def cache() -> Path:
     return Path(base) / "seaway" / "benchmarks"
 
 
-def prepare(name: str, folder: Path) -> Path:
-    """The `bin` folder of an environment with what `requirements/NAME.txt` lists; made when it is not there.
+def prepare(requirements: Path, folder: Path) -> Path:
+    """The `bin` folder of an environment with what a file lists, and its name; made when it is not there.
+
+    Args:
+        requirements: pinned, for example `requirements/mlflow.txt`.
+        folder: where environments are kept.
 
     Raises:
         subprocess.CalledProcessError: it cannot be installed; `stderr` says why.
     """
-    home, wanted = folder / name, _wanted(name)
+    home, wanted = folder / requirements.stem, f"# {sys.version}\n{_lines(requirements)}"
     stamp = home / STAMP
     if not stamp.is_file() or stamp.read_text() != wanted:
         shutil.rmtree(home, ignore_errors=True)
         home.parent.mkdir(parents=True, exist_ok=True)
         _uv("venv", "--python", sys.executable, str(home))
-        file = str(REQUIREMENTS / f"{name}.txt")
-        _uv("pip", "install", "--compile-bytecode", "--python", str(home / "bin" / "python"), "-r", file)
+        python = str(home / "bin" / "python")
+        _uv("pip", "install", "--compile-bytecode", "--python", python, "-r", str(requirements))
         stamp.write_text(wanted)
     return home / "bin"
 
 
-def versions(name: str) -> dict[str, str]:
-    """The pinned packages of a peer, without those of the model."""
-    lines = (REQUIREMENTS / f"{name}.txt").read_text().splitlines()
+def versions(requirements: Path) -> dict[str, str]:
+    """The packages that a file itself pins, without those of files that it names."""
+    lines = requirements.read_text().splitlines()
     return dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
 
 
-def _wanted(name: str) -> str:
-    """The requirements, and the Python that the environment is for."""
-    text = (REQUIREMENTS / f"{name}.txt").read_text()
-    return f"# {sys.version}\n{(REQUIREMENTS / 'model.txt').read_text()}{text}"
+def _lines(requirements: Path) -> str:
+    """The text of a file, after that of the files that it names."""
+    text = requirements.read_text()
+    named = [line.removeprefix("-r ").strip() for line in text.splitlines() if line.startswith("-r ")]
+    return "".join(_lines(requirements.with_name(one)) for one in named) + text
 
 
 def _uv(*arguments: str) -> None:

@@ -1,0 +1,168 @@
+"""`seaway bias`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from seaway.console import Json, clear_errors, emit, fail, say, show
+
+if TYPE_CHECKING:
+    from monitoring.bias.settings import BiasConfig
+    from monitoring.findings import Finding
+
+Texts = list[str] | None
+_PROJECT = {".yaml", ".yml"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(bias)
+
+
+def bias(
+    *,
+    subject: Annotated[
+        Path, typer.Argument(help="Labelled rows (.csv, .parquet, .jsonl), or a project file.")
+    ],
+    label: Annotated[str, typer.Option("--label", help="Column of what really happened.")] = "",
+    favourable: Annotated[
+        Texts,
+        typer.Option("--favourable", help="A good outcome, or one number above which outcomes are good."),
+    ] = None,
+    facet: Annotated[
+        Texts, typer.Option("--facet", help="A group: sex (each value), sex=F, sex=F,X or age>40.")
+    ] = None,
+    predicted: Annotated[str, typer.Option("--predicted", help="Column of what the model said.")] = "",
+    group: Annotated[str, typer.Option("--group", help="Column for conditional disparity.")] = "",
+    together: Annotated[
+        Texts, typer.Option("--together", help="Facets to look at in combination, for example sex,age.")
+    ] = None,
+    metric: Annotated[Texts, typer.Option("--metric", help="Only this one, for example DPL.")] = None,
+    feature: Annotated[
+        Texts, typer.Option("--feature", help="Column by which the flip test finds neighbours.")
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", help="An analysis.json to compare with.")
+    ] = None,
+    mode: Annotated[
+        str, typer.Option("--mode", help="exact, or clarify: the figures of SageMaker Clarify.")
+    ] = "exact",
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to leave analysis.json in.")] = None,
+    fail_on_violation: Annotated[
+        bool, typer.Option("--fail-on-violation", help="Exit 1 when bias has grown since the baseline.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare how groups are treated, in labels and predictions: all metrics of SageMaker Clarify.
+
+    With a project file: the hold-out of its build, by the section `evaluate.bias`; steps that did not change
+    do not run again.
+
+    Example: seaway bias loans.csv --label paid --favourable yes --facet sex=F --facet "age>40" --predicted said
+    """
+    from steps import bias as reports
+
+    with clear_errors():
+        if subject.suffix.lower() in _PROJECT:
+            analysis, violations, notes = _of_project(subject)
+        else:
+            if mode not in {"exact", "clarify"}:
+                raise fail(f"--mode: {mode!r} is not known; take exact or clarify")
+            config = _config(label, favourable, facet, predicted, group, together, metric, feature)
+            found = reports.of_file(subject, config, baseline, mode=mode)
+            analysis, violations, notes = _parts(found)
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            reports.write(analysis, out)
+    _tell(analysis, violations, notes, as_json=as_json)
+    if violations and fail_on_violation:
+        raise typer.Exit(1)
+
+
+Said = tuple[dict[str, Any], list[dict[str, str]], list[str]]
+
+
+def _config(
+    label: str,
+    favourable: Texts,
+    facets: Texts,
+    predicted: str,
+    group: str,
+    together: Texts,
+    metrics: Texts,
+    features: Texts,
+) -> BiasConfig:
+    from monitoring.bias.catalogue import BY_NAME
+    from monitoring.bias.settings import BiasConfig, BiasRefused, Facet
+
+    if not label or not favourable or not facets:
+        raise fail(
+            "a data file needs --label, --favourable and --facet; "
+            "for example --label paid --favourable yes --facet sex"
+        )
+    if unknown := sorted(set(metrics or ()) - set(BY_NAME)):
+        raise fail(f"--metric: there is no {unknown[0]}; known are {', '.join(BY_NAME)}")
+    try:
+        return BiasConfig(
+            favourable=tuple(favourable),
+            facets=tuple(Facet.parse(one) for one in facets),
+            label=label,
+            predicted=predicted,
+            group=group,
+            intersections=tuple(tuple(one.split(",")) for one in together or ()),
+            methods=tuple(metrics or ()),
+            features=tuple(features) if features else None,
+        )
+    except BiasRefused as error:
+        raise fail(f"--facet: {error}") from error
+
+
+def _parts(found: Finding) -> Said:
+    analysis = dict(found.documents.get("analysis.json", {}))
+    if not analysis:
+        raise fail(" ".join(found.notes))
+    return analysis, [one.record() for one in found.violations], list(found.notes)
+
+
+def _of_project(file: Path) -> Said:
+    """The report of a build's hold-out; the build's steps run as far as they must."""
+    from configs.settings import Settings
+    from flows.making import Making
+
+    making = Making.of(file, Settings.load().home / "runs")
+    if making.project.evaluate.bias is None:
+        raise fail(f"{file} has no section evaluate.bias; name the favourable outcomes and the facets there")
+    processed = making.process()
+    found = making.evaluate(processed, making.train(processed), None).output["bias"]
+    return found["analysis"], [], found["notes"]
+
+
+def _tell(
+    analysis: dict[str, Any], violations: list[dict[str, str]], notes: list[str], *, as_json: bool
+) -> None:
+    from monitoring.bias.catalogue import BY_NAME
+    from monitoring.bias.report import read
+
+    if as_json:
+        emit({**analysis, "violations": violations, "notes": notes})
+        return
+    rows = [
+        {
+            "facet": one.facet,
+            "group": one.facet_value,
+            "metric": BY_NAME[one.metric].description,
+            "value": one.error if one.value is None else f"{one.value:.4f}",
+            "95 % interval": ""
+            if one.low is None or one.high is None
+            else f"{one.low:.4f} to {one.high:.4f}",
+        }
+        for one in (read(analysis) if analysis else ())
+    ]
+    show("bias", rows, as_json=False, empty="nothing could be measured")
+    if violations:
+        show("more bias than in the baseline", violations, as_json=False)
+    for note in notes:
+        say(note)

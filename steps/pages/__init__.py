@@ -1,0 +1,1 @@
+"""Self-contained HTML pages of monitoring, their charts drawn as inline SVG. Pure."""

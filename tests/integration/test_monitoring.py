@@ -1,0 +1,401 @@
+"""A whole run of monitoring on a real package, a real store and captures as the recorder writes them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from configs.load import dump
+from configs.monitor import Monitor
+from deploy.errors import RolloutRefused
+from deploy.plan import at_once
+from deploy.release import Release, Request
+from deploy.rollout import Phase, State
+from deploy.store import Store
+from flows.monitoring import running, watching
+from flows.monitoring.executions import NO_DATA, AlertStatus, Execution, Status, Watch
+from flows.monitoring.running import Run
+from flows.monitoring.windows import SETTLE, Window, on_demand
+from flows.trigger import PrefectUnreachable
+from registry.memory import MemoryRegistry
+from registry.port import Candidate
+from registry.tables import open_store
+from serving import package
+from steps.baseline_folder import Ground, files
+from steps.job import digest_of
+from steps.pack import pack
+from tests.small_project import make
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+MONITOR = {
+    "model_quality": {"label_wait": "2d"},
+    "explainability": {"rows": 200, "threshold": "95%"},
+    "bias": {
+        "label_values_or_threshold": [1],
+        "facets": [{"name": "z", "threshold": 0.5}],
+        "label_wait": "2d",
+    },
+    "alarms": [
+        {
+            "name": "drift",
+            "monitor": "DataQuality",
+            "figure": "feature_baseline_drift_x",
+            "datapoints_to_alert": 2,
+            "evaluation_period": 3,
+            "actions": ["rollback", "notify", "retrain"],
+        }
+    ],
+}
+DATA = {
+    "features": {"numeric": ["x", "z"]},
+    "channels": {"rows": {"source": "rows.csv"}},
+    "target": "y",
+}
+
+
+def sample(seed, rows, shift=0.0):
+    draw = np.random.default_rng(seed)
+    frame = pd.DataFrame({"x": draw.normal(shift, 1, rows), "z": draw.normal(0, 1, rows)})
+    chance = 1 / (1 + np.exp(-(2 * (frame.x - shift) + frame.z)))
+    return frame, (draw.random(rows) < chance).astype(int)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A package with its baseline: archive, unpacked folder, digest."""
+    folder = tmp_path_factory.mktemp("package")
+    seen, y = sample(1, 4000)
+    held, truth = sample(2, 3000)
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(seen.to_numpy(), y)
+
+    def beside(manifest, predictions, made):
+        whole = pl.from_pandas(held).with_columns(y=pl.Series(truth))
+        monitor = Monitor.model_validate_json(json.dumps(MONITOR))
+        return files(Ground(manifest, pl.from_pandas(seen), whole, "y", predictions, made, monitor))
+
+    made = pack(
+        model,
+        held,
+        name="small",
+        task="binary",
+        features=("x", "z"),
+        trained_on=seen,
+        folder=folder,
+        beside=beside,
+    )
+    return made.archive, package.unpack(made.archive, folder / "unpacked", made.digest), made.digest
+
+
+class World:
+    """An installation without servers, whose endpoint `b` serves version 2, and before it version 1."""
+
+    def __init__(self, home, built, monitor):
+        self.home, self.now = home, NOON
+        archive, self.folder, digest = built
+        self.engine = open_store(f"sqlite:///{home / 'store.db'}")
+        self.store = Store(self.engine)
+        self.store.create()
+        registry = MemoryRegistry(home / "artifacts")
+        project = make(production__capture={}, monitor=monitor, data=DATA)
+        for number in ("r1", "r2"):
+            run = home / "artifacts" / number
+            (run / "package").mkdir(parents=True)
+            (run / "package" / "model.tar.gz").write_bytes(archive.read_bytes())
+            (run / "evidence").mkdir()
+            file = run / "evidence" / "project.json"
+            file.write_text(json.dumps(dump(project)))
+            tags = {"digest": digest, "project_digest": digest_of(file)}
+            registry.register(Candidate("small", number, tags))
+        self.old, self.new = Release("small", "1", digest), Release("small", "2", digest)
+        self.serve()
+        self.wiring = SimpleNamespace(
+            engine=self.engine,
+            store=self.store,
+            registry=registry,
+            archives=home / "archives",
+            settings=SimpleNamespace(home=home, url=lambda _: "http://127.0.0.1:4200"),
+        )
+
+    def serve(self):
+        self.store.ask(Request("first", "b", self.new, at_once(), champion=True), NOON)
+        with self.store.writing() as writer:
+            rollout = self.store.rollout("first")
+            ended = replace(rollout, state=State(Phase.PROMOTED, 0, NOON, NOON))
+            writer.save(ended, running=False)
+            writer.serve("b", self.new, self.old)
+
+    def capture(self, hour, shift=0.0, rows=700, seed=3, variant="v2", name="a"):
+        """One request a row; returns what really happened."""
+        from steps.evaluate import package_score
+
+        frame, truth = sample(seed, rows, shift)
+        scores = package_score(self.folder)(pl.from_pandas(frame))
+        folder = self.home / "captures" / "b" / variant / f"{hour:%Y/%m/%d/%H}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / f"00-00-000-{name}.jsonl").open("w") as file:
+            for number, (x, z, score) in enumerate(zip(frame.x, frame.z, scores, strict=True)):
+                at = hour + timedelta(seconds=number * 3500 / rows)
+                file.write(_line(f"{name}-{hour:%H}-{number}", at, x, z, score) + "\n")
+        return [(f"{name}-{hour:%H}-{number}", int(one)) for number, one in enumerate(truth)]
+
+    def label(self, pairs):
+        folder = self.home / "labels" / "b" / f"{self.now:%Y/%m/%d/%H}"
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = [
+            json.dumps(
+                {
+                    "groundTruthData": {"data": str(value), "encoding": "CSV"},
+                    "eventMetadata": {"eventId": name},
+                    "eventVersion": "0",
+                }
+            )
+            for name, value in pairs
+        ]
+        (folder / f"{len(list(folder.iterdir()))}.jsonl").write_text("\n".join(lines) + "\n")
+
+    def run(self, **more):
+        return Run.of(self.wiring, "b", lambda: self.now + SETTLE, environment={}, **more)
+
+    def watch(self, since=NOON - HOUR):
+        self.run().logbook.history.watch(Watch("b", "Scheduled", since))
+
+
+def _line(name, at, x, z, score):
+    label = int(score > 0.5)
+    answer = {"predictions": [{"score": float(score), "predicted_label": label}]}
+    return json.dumps(
+        {
+            "captureData": {
+                "endpointInput": _side("INPUT", {"instances": [{"x": x, "z": z}]}),
+                "endpointOutput": _side("OUTPUT", answer),
+            },
+            "eventMetadata": {"eventId": name, "inferenceTime": at.strftime("%Y-%m-%dT%H:%M:%SZ")},
+            "eventVersion": "0",
+        },
+        separators=(",", ":"),
+    )
+
+
+def _side(mode, data):
+    return {
+        "observedContentType": "application/json",
+        "mode": mode,
+        "data": json.dumps(data, separators=(",", ":")),
+        "encoding": "JSON",
+    }
+
+
+@pytest.fixture
+def world(tmp_path, built):
+    made = World(tmp_path, built, MONITOR)
+    yield made
+    made.engine.dispose()
+
+
+def by_kind(outcome):
+    return {one.kind: one for one in outcome.executions}
+
+
+def test_a_planted_shift_is_found_and_an_honest_hour_is_not(world):
+    world.capture(NOON - HOUR, rows=3000)
+    world.capture(NOON, shift=1.0)
+    world.now = NOON + HOUR
+    calm = by_kind(world.run().on_demand(on_demand(NOON - HOUR, NOON)))["DataQuality"]
+    drifted = [one for one in calm.violations if one.check == "baseline_drift_check"]
+    assert (calm.rows, drifted) == (3000, [])
+    found = by_kind(world.run().on_demand(on_demand(NOON, NOON + HOUR)))["DataQuality"]
+    assert found.status is Status.VIOLATED
+    assert f"with {len(found.violations)} violations." in found.exit_message
+    drifted = [one.subject[0][1] for one in found.violations if one.check == "baseline_drift_check"]
+    assert "x" in drifted
+    assert "z" not in drifted
+    report = world.home / "reports/b/now-data-quality/2026/03/01/13"
+    written = json.loads((report / "constraint_violations.json").read_text())
+    assert len(written["violations"]) == len(found.violations)
+    assert {file.name for file in report.iterdir()} >= {
+        "cloudwatch.jsonl",
+        "constraint_violations.json",
+        "constraints.json",
+        "statistics.json",
+        "report.html",
+        "summary.json",
+    }
+    summary = json.loads((report / "summary.json").read_text())
+    assert (summary["status"], summary["version"], summary["rows"]) == ("CompletedWithViolations", "2", 700)
+
+
+def test_all_kinds_have_their_baseline_and_their_verdict(world):
+    world.label(world.capture(NOON - HOUR, rows=1500))
+    found = by_kind(world.run().on_demand(on_demand(NOON - HOUR, NOON)))
+    assert set(found) == {"DataQuality", "ModelQuality", "ModelBias", "ModelExplainability"}
+    assert {one.rows for kind, one in found.items() if kind != "ModelExplainability"} == {1500}
+    assert found["ModelExplainability"].rows == 200
+    assert not [
+        note for one in found.values() for note in one.notes if "nothing was compared" in note.lower()
+    ]
+    assert [one.status for one in found.values() if one.kind != "DataQuality"] == [Status.COMPLETED] * 3
+    names = {one.figure.name for one in world.run().logbook.history.figures("b", last=10_000)}
+    assert names >= {"feature_baseline_drift_x", "f1", "bias_metric_DPL", "ndcg"}
+    analysis = world.home / "reports/b/now-bias/2026/03/01/12/analysis.json"
+    assert json.loads(analysis.read_text())["post_training_bias_metrics"]["facets"]["z"]
+
+
+def test_a_window_without_rows_fails_as_sagemaker_s_does(world):
+    world.watch()
+    (quiet, *_) = world.run().scheduled().executions
+    assert (quiet.status, quiet.reason, quiet.rows) == (Status.FAILED, NO_DATA, 0)
+    assert world.run().scheduled().executions == ()
+
+
+def test_each_window_is_looked_at_once_and_a_downtime_is_made_up_for(world):
+    for hour in range(3):
+        world.capture(NOON + hour * HOUR, seed=hour + 5)
+    world.watch(NOON)
+    world.now = NOON + 3 * HOUR + HOUR / 2
+    outcome = world.run().scheduled()
+    due = [one.window.scheduled for one in outcome.executions if one.kind == "DataQuality"]
+    assert due == [NOON + HOUR, NOON + 2 * HOUR, NOON + 3 * HOUR]
+    assert world.run().scheduled().sentence == "nothing was due"
+
+
+def test_labels_that_come_late_change_their_hour_and_no_other(world):
+    pairs = world.capture(NOON - HOUR)
+    world.capture(NOON, name="b", seed=9)
+    world.watch(NOON - HOUR)
+    world.now = NOON + HOUR
+    first = [one for one in world.run().scheduled().executions if one.kind == "ModelQuality"]
+    assert [one.rows for one in first] == [0, 0]
+    history = world.run().logbook.history
+    estimated = [one for one in history.figures("b", "accuracy") if one.figure.estimated]
+    assert len(estimated) == 2
+    world.label(pairs[:400])
+    world.now += HOUR / 4
+    again = next(one for one in world.run().scheduled().again if one.kind == "ModelQuality")
+    assert (again.kind, again.rows, again.window.scheduled, again.revision) == ("ModelQuality", 400, NOON, 2)
+    measured = [one for one in history.figures("b", "accuracy") if not one.figure.estimated]
+    known = [one.figure.value for one in measured if one.figure.value is not None]
+    assert len(known) == 1
+    assert 0.6 < known[0] < 0.95
+    world.label(pairs[400:])
+    world.now += HOUR / 4
+    third = next(one for one in world.run().scheduled().again if one.kind == "ModelQuality")
+    assert (third.rows, third.revision) == (700, 3)
+    assert world.run().scheduled().again == ()
+    versions = [one.version for one in history.figures("b", "label_coverage", every_version=True)]
+    assert versions == [1, 3, 2, 1]
+
+
+def test_an_alarm_asks_for_one_rollback_and_says_what_it_could_not_do(world):
+    world.watch()
+    for hour in range(3):
+        world.capture(NOON - HOUR + hour * HOUR, shift=1.5, seed=hour + 20)
+        world.now = NOON + hour * HOUR
+        outcome = world.run().scheduled()
+        assert bool(outcome.changed) == (hour == 1)
+    kept = world.run().logbook.alerts
+    assert kept.alert("b", "drift").status is AlertStatus.IN_ALERT
+    done = {one.name: one.outcome for one in kept.taken("b")}
+    assert done["notify"] == "nobody is named in notify"
+    rollout = world.store.active("b")
+    assert rollout.request.release.version == "1"
+    assert rollout.request.restores
+    assert rollout.request.requested_by.startswith("alarm drift: 2 of the latest 2 executions")
+    assert done["rollback"] == f"version 1 is restored by rollout {rollout.request.id}"
+    assert "retrain" in done
+
+
+def test_what_a_person_stops_ends_as_stopped(world, monkeypatch):
+    world.capture(NOON - HOUR)
+    run = world.run()
+    honest = running.analyse
+
+    def stopping(kind, material):
+        run.logbook.history.stop("b", NOON)
+        return honest(kind, material)
+
+    monkeypatch.setattr(running, "analyse", stopping)
+    outcome = run.on_demand(on_demand(NOON - HOUR, NOON), ("DataQuality",))
+    assert [one.status for one in outcome.executions] == [Status.STOPPED]
+    assert run.logbook.history.figures("b") == ()
+
+
+def test_the_same_run_goes_on_with_what_it_began(world):
+    world.capture(NOON - HOUR)
+    world.watch()
+    run = world.run(flow_run="r")
+    began = Execution(
+        "b",
+        "data-quality",
+        "DataQuality",
+        Window(NOON, NOON - HOUR, NOON),
+        Status.PENDING,
+        NOON,
+        NOON,
+        flow_run="r",
+    )
+    run.logbook.history.claim(began, NOON)
+    other = world.run(flow_run="s").scheduled()
+    assert [one.kind for one in other.executions] == ["ModelQuality", "ModelBias", "ModelExplainability"]
+    assert [one.kind for one in run.scheduled().executions] == ["DataQuality"]
+
+
+def test_part_of_an_hour(world):
+    world.capture(NOON - HOUR)
+    window = on_demand(NOON - HOUR, NOON - HOUR / 2)
+    found = by_kind(world.run().on_demand(window))["DataQuality"]
+    assert found.rows == pytest.approx(700 * 1800 / 3500, abs=1)
+
+
+class Runs:
+    """Flow runs by their keys, as Prefect keeps them; away while `down`."""
+
+    def __init__(self):
+        self.keys, self.down = [], False
+
+    def create(self, deployment, parameters, key, tags=()):
+        if self.down:
+            raise PrefectUnreachable("away")
+        assert (deployment, parameters) == ("monitor/monitor", {"endpoint": "b"})
+        self.keys.append(key)
+
+
+def test_a_run_is_called_for_once_for_every_scheduled_time(world):
+    world.wiring.trigger = runs = Runs()
+    watching.start(world.wiring, "b", NOON - HOUR / 2)
+    caller = watching.Caller(world.wiring)
+    assert caller.look(NOON + SETTLE / 2) == 0
+    assert [caller.look(NOON + SETTLE + number * HOUR / 4) for number in range(6)] == [1, 0, 0, 0, 1, 0]
+    again = watching.Caller(world.wiring)
+    again.look(NOON + SETTLE + 1.25 * HOUR)
+    assert len(runs.keys) == 3
+    assert len(set(runs.keys)) == 2
+    runs.down = True
+    with pytest.raises(PrefectUnreachable):
+        caller.look(NOON + 3 * HOUR)
+    runs.down = False
+    assert caller.look(NOON + 3 * HOUR) == 1
+    watching.stop(world.wiring, "b", NOON)
+    assert caller.look(NOON + 9 * HOUR) == 0
+
+
+def test_a_promotion_starts_a_watch_that_nobody_stopped(world):
+    begun = watching.follow(world.wiring, "b", NOON)
+    assert (begun.status, begun.since) == ("Scheduled", NOON)
+    assert watching.follow(world.wiring, "b", NOON + HOUR).since == NOON
+    watching.stop(world.wiring, "b", NOON)
+    assert watching.follow(world.wiring, "b", NOON + HOUR).status == "Stopped"
+    with pytest.raises(RolloutRefused, match="is not watched"):
+        watching.stop(world.wiring, "b", NOON)
+    assert watching.start(world.wiring, "b", NOON + 2 * HOUR).since == NOON + 2 * HOUR
