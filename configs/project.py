@@ -176,11 +176,12 @@ class BiasThreshold(Section):
 
 def _gate_kind(value: Any) -> str:
     bias = "bias" in value if isinstance(value, dict) else isinstance(value, BiasThreshold)
-    return "bias" if bias else "metric"
+    return "fairness" if bias else "quality"
 
 
 Gate = Annotated[
-    Annotated[Threshold, Tag("metric")] | Annotated[BiasThreshold, Tag("bias")], Discriminator(_gate_kind)
+    Annotated[Threshold, Tag("quality")] | Annotated[BiasThreshold, Tag("fairness")],
+    Discriminator(_gate_kind),
 ]
 """What must hold before anything is registered."""
 

@@ -17,8 +17,9 @@ from deploy.errors import Permanent as DeployPermanent
 from flows import artifacts
 from flows.monitoring import watching
 from flows.monitoring.executions import Execution, Status
+from flows.monitoring.outcome import Outcome
 from flows.monitoring.reports import SUMMARY
-from flows.monitoring.running import Outcome, Run
+from flows.monitoring.running import Run
 from flows.monitoring.telling import alarm_rows, execution_rows
 from flows.monitoring.windows import on_demand
 from flows.retrying import is_temporary

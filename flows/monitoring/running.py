@@ -22,6 +22,7 @@ from flows.monitoring.executions import FAILURE, NO_DATA, Action, Alert, Executi
 from flows.monitoring.hours import Hours
 from flows.monitoring.kinds import Material, analyse
 from flows.monitoring.logbook import Logbook
+from flows.monitoring.outcome import Outcome
 from flows.monitoring.subject import Watched, subject, watched
 from flows.monitoring.windows import ON_DEMAND, SCHEDULES, SETTLE, Window, due
 from monitoring.findings import Finding
@@ -50,33 +51,6 @@ Tell = Callable[[str], None]
 
 def silent(_news: str) -> None:
     """Tell nobody."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a run has done."""
-
-    executions: tuple[Execution, ...] = ()
-    again: tuple[Execution, ...] = ()
-    """Windows that were looked at again, because labels or captures came late."""
-    changed: tuple[Alert, ...] = ()
-    actions: tuple[Action, ...] = ()
-
-    @property
-    def sentence(self) -> str:
-        """For people."""
-        done = (*self.executions, *self.again)
-        if not done:
-            return "nothing was due"
-        count = sum(len(one.violations) for one in done)
-        failed = [one for one in done if one.status is Status.FAILED]
-        parts = [f"{len(done)} executions, {count} violations"]
-        if self.again:
-            parts.append(f"{len(self.again)} of them again, for what came late")
-        if failed:
-            parts.append(f"{len(failed)} failed: {failed[0].reason}")
-        parts += [f"alarm {alert.alarm} {alert.status.value}" for alert in self.changed]
-        return "; ".join(parts)
 
 
 @dataclass(frozen=True)

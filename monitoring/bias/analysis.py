@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitoring.bias import drift, intervals
 from monitoring.bias.catalogue import ALL, BY_NAME, POST, PRE, UNGROUPED, Metric
+from monitoring.bias.choice import Choice
 from monitoring.bias.counts import Counts, FacetCounts, combined, count
 from monitoring.bias.facets import MOST_VALUES, Plan, plan
 from monitoring.bias.fliptest import Flips, flip_test
@@ -171,35 +173,37 @@ def _flips(
     mode: Mode,
     rng: np.random.Generator,
 ) -> Asked:
-    """Flip tests of every group."""
-    import polars as pl
-
-    label, given = how.label, how.predicted
-    if given is None:
-        return {}
+    """Flip tests of every group of every facet."""
     found: dict[tuple[str, str], Flips | str] = {}
     for name, choices in how.facets.items():
-        key, present = combined(choices)
-        usable = present & label.present() & given.present()
-        seen = frame.select(
-            key.alias("key"), usable.fill_null(value=False).alias("usable"), given.chosen().alias("said")
-        )
-        said = seen["said"].fill_null(value=False).to_numpy()
         taken = {choice.column for choice in choices}
         columns = [one for one in config.columns(frame.columns) if one not in taken]
-        for group in (one for one in counts.facets[name].keys if one is not None):
-            chosen = seen.select(pl.col("usable") & (pl.col("key") == group).fill_null(value=False))
-            inside = chosen.to_series().to_numpy()
-            rest = seen["usable"].to_numpy() & ~inside
+        groups = [key for key in counts.facets[name].keys if key is not None]
+        for group, sides, said in _sides(frame, how, choices, groups):
             try:
-                made = flip_test(
-                    frame, columns, (inside, rest), said, mode=mode, rng=rng, most=config.flip_rows
-                )
+                made = flip_test(frame, columns, sides, said, config=config, mode=mode, rng=rng)
             except BiasRefused as error:
                 found[name, group] = str(error)
             else:
                 found[name, group] = made
     return found
+
+
+def _sides(
+    frame: pl.DataFrame, how: Plan, choices: tuple[Choice, ...], groups: list[str]
+) -> Iterator[tuple[str, tuple[NDArray[np.bool_], NDArray[np.bool_]], NDArray[np.bool_]]]:
+    """For each group its rows, those of everybody else, and which predictions are positive."""
+    import polars as pl
+
+    if how.predicted is None:
+        return
+    key, present = combined(choices)
+    usable = present & how.label.present() & how.predicted.present()
+    seen = frame.select(key.alias("key"), usable.alias("usable"), how.predicted.chosen().alias("said"))
+    kept, said = (seen[name].fill_null(value=False).to_numpy() for name in ("usable", "said"))
+    for group in groups:
+        inside = kept & seen.select((pl.col("key") == group).fill_null(value=False)).to_series().to_numpy()
+        yield group, (inside, kept & ~inside), said
 
 
 def _figures(details: Bias) -> Iterator[Figure]:
@@ -231,7 +235,7 @@ def _told(counts: Counts, config: BiasConfig) -> Iterator[str]:
         if table.dropped:
             yield f"{table.dropped:,} rows without {name} were left out of its report."
         if not any(key is not None for key in table.keys):
-            yield f"{name} has no values; nothing was measured."
+            yield f"No row with a label has a value of {name}; nothing was measured."
     labelled = counts.outcomes.sum()
     if labelled and not counts.outcomes.sum(1).all():
         word = "favourable" if not counts.outcomes[1].sum() else "unfavourable"

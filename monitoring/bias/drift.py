@@ -30,10 +30,10 @@ def check(
 ) -> tuple[tuple[Violation, ...], tuple[str, ...]]:
     """Violations, and notes on what could not be compared.
 
-    `farther` is SageMaker's rule: the value is farther from neutral than the baseline's. With some ten metrics
+    `farther` is SageMaker's rule: the value is farther from neutral than the baseline's. With ten metrics
     nearly every window of a model that has not changed violates it. `evidence` asks that the distance has
-    grown by more than chance explains, at `alpha` for all comparisons together. A metric with an allowed range
-    is held against the range instead, and violates it when its whole interval lies outside.
+    grown by more than chance explains, at `alpha` for all comparisons together. A metric with an allowed
+    range is held against the range instead, and violates it when its whole interval lies outside.
     """
     known = {_place(one): one for one in baseline}
     ranged = [one for one in measures if one.metric in config.allowed]
@@ -67,7 +67,7 @@ def _farther(pairs: Pairs, mode: Mode) -> tuple[Pairs, list[str]]:
 
 
 def _beyond(pairs: Pairs, config: BiasConfig, mode: Mode) -> tuple[Pairs, list[str]]:
-    """Pairs whose distance from neutral grew beyond chance, by Bonferroni's rule, and what has no interval."""
+    """Pairs whose distance grew beyond chance, by Bonferroni's rule, and what has no interval."""
     sure = [pair for pair in pairs if _error(pair[0], config, mode) is not None]
     vague = [_named(pair[0]) for pair in pairs if _error(pair[0], config, mode) is None]
     z = NormalDist().inv_cdf(1 - config.alpha / max(1, len(sure)))

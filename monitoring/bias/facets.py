@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from monitoring.bias.choice import Choice, look, of_facet, of_outcome
 from monitoring.bias.settings import BiasConfig, BiasRefused, Mode
+from monitoring.rows import PREDICTED
 
 if TYPE_CHECKING:
     import polars as pl
@@ -60,6 +61,8 @@ def _predicted(
 ) -> tuple[Choice | None, str]:
     """In exact mode predictions are read as the label is."""
     if not config.predicted or config.predicted not in frame.columns:
+        if config.predicted and config.predicted != PREDICTED:
+            notes.append(f"There is no column {config.predicted} with predictions.")
         return None, ""
     try:
         seen = look(frame, config.predicted)

@@ -14,13 +14,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.bias.settings import BiasRefused, Mode
+from monitoring.bias.settings import BiasConfig, BiasRefused, Mode
 
 if TYPE_CHECKING:
     import polars as pl
+    from sklearn.neighbors import KNeighborsClassifier
 
 NEIGHBOURS = 5
+RESAMPLES = 50
+"""Most of them behind a standard error."""
 _FEW = 9
+_FEWEST = 10
+_SPARE = 10
+"""Further neighbours that are known, since a resample leaves some out."""
 NOT_NUMERIC = "FlipTest does not support non-numeric columns"
 
 
@@ -29,8 +35,8 @@ class Flips:
     """What the test found."""
 
     value: float
-    spread: float
-    """Standard error, the neighbours being as they are."""
+    spread: float | None
+    """Standard error over resamples of both sides; None without resamples."""
     asked: int
     """Rows of the facet that were looked at."""
     partly: bool
@@ -45,9 +51,9 @@ def flip_test(
     sides: tuple[NDArray[np.bool_], NDArray[np.bool_]],
     predicted: NDArray[np.bool_],
     *,
+    config: BiasConfig,
     mode: Mode,
     rng: np.random.Generator,
-    most: int,
 ) -> Flips:
     """Share of the facet's rows whose prediction flips, counted by direction.
 
@@ -59,9 +65,9 @@ def flip_test(
         columns: the features. Those that are no numbers are refused in clarify mode, else left out.
         sides: rows of the facet, and of everybody else.
         predicted: positive predictions.
+        config: how many rows are used on each side, and how many resamples, `RESAMPLES` at most.
         mode: decides the sign.
-        rng: draws the sample.
-        most: rows used on each side.
+        rng: draws samples.
 
     Raises:
         BiasRefused: a side has no rows, or there are no features.
@@ -70,18 +76,42 @@ def flip_test(
 
     usable, other = _usable(frame, columns, mode)
     (asked, questions), (fitted, known) = (
-        _sample(frame, usable, np.flatnonzero(side), most, rng) for side in sides
+        _sample(frame, usable, np.flatnonzero(side), config.flip_rows, rng) for side in sides
     )
     if not len(asked) or not len(fitted):
         raise BiasRefused("Negated Facet set is empty" if len(asked) else "Facet set is empty")
     near = KNeighborsClassifier(n_neighbors=NEIGHBOURS if len(fitted) > _FEW else 1)
     near.fit(known, predicted[fitted])
     said, theirs, n = predicted[asked], near.predict(questions).astype(bool), len(asked)
-    favoured, refused = int((said & ~theirs).sum()) / n, int((~said & theirs).sum()) / n
-    value = favoured - refused
-    spread = math.sqrt(max(0.0, favoured + refused - value**2) / n)
+    value = int((said & ~theirs).sum()) / n - int((~said & theirs).sum()) / n
+    spread = _spread(near, questions, predicted[fitted], said, rng, min(config.resamples, RESAMPLES))
     partly = n < int(sides[0].sum()) or len(fitted) < int(sides[1].sum())
     return Flips(value if mode == "clarify" else -value, spread, n, partly, other)
+
+
+def _spread(
+    near: KNeighborsClassifier,
+    questions: NDArray[np.float64],
+    answers: NDArray[np.bool_],
+    said: NDArray[np.bool_],
+    rng: np.random.Generator,
+    resamples: int,
+) -> float | None:
+    """Bootstrap on both sides: how often each row was drawn decides which neighbours are the nearest."""
+    if resamples < _FEWEST:
+        return None
+    wanted = near.n_neighbors
+    places = near.kneighbors(questions, min(wanted + _SPARE, len(answers)), return_distance=False)
+    favourable, values = answers[places].astype(np.int32), np.empty(resamples)
+    for turn in range(resamples):
+        drawn = rng.poisson(1.0, len(answers)).astype(np.int32)[places]
+        before = np.cumsum(drawn, axis=1) - drawn
+        votes = np.clip(wanted - before, 0, drawn)
+        theirs = 2 * (votes * favourable).sum(1) > votes.sum(1)
+        weights = rng.poisson(1.0, len(said))
+        difference = said.astype(np.int32) - theirs
+        values[turn] = (weights * difference).sum() / max(1, weights.sum())
+    return float(values.std(ddof=1))
 
 
 def _usable(frame: pl.DataFrame, columns: Sequence[str], mode: Mode) -> tuple[list[str], tuple[str, ...]]:

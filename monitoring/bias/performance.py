@@ -46,7 +46,7 @@ def performance(
     Args:
         label: name of the label column.
         outcomes: rows by label and prediction, those without a prediction last.
-        confusion: rows by label and prediction as in the data; left out when empty.
+        confusion: rows by label and prediction as in the data; left out when some are missing.
     """
     (tn, fp), (fn, tp) = ((int(row[0]), int(row[1])) for row in outcomes)
     n = tn + fp + fn + tp
@@ -71,7 +71,7 @@ def performance(
         ],
         "binary_confusion_matrix": [_over(cell, n) for cell in (tp, fp, fn, tn)],
     }
-    if confusion:
+    if confusion and sum(confusion.values()) == n:
         block["confusion_matrix"] = _matrix(confusion)
     return block
 

@@ -76,7 +76,7 @@ class BiasConfig:
     rule: Rule = "auto"
     """`auto`: evidence in exact mode, farther in clarify mode."""
     alpha: float = 0.05
-    """With evidence: share of windows of an unchanged model that may have a violation, all metrics together."""
+    """With evidence: share of windows of an unchanged model that may have any violation."""
     resamples: int = 1000
     """Behind each interval; 0 gives none."""
     z: float = 1.96

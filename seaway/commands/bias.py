@@ -10,6 +10,7 @@ import typer
 from seaway.console import Json, clear_errors, emit, fail, say, show
 
 if TYPE_CHECKING:
+    from monitoring.bias.report import Measure
     from monitoring.bias.settings import BiasConfig
     from monitoring.findings import Finding
 
@@ -25,12 +26,12 @@ def register(app: typer.Typer) -> None:
 def bias(
     *,
     subject: Annotated[
-        Path, typer.Argument(help="Labelled rows (.csv, .parquet, .jsonl), or a project file.")
+        Path, typer.Argument(help="Labelled rows (.csv, .parquet, .jsonl) or a project file.")
     ],
     label: Annotated[str, typer.Option("--label", help="Column of what really happened.")] = "",
     favourable: Annotated[
         Texts,
-        typer.Option("--favourable", help="A good outcome, or one number above which outcomes are good."),
+        typer.Option("--favourable", help="A good outcome, or a number above which outcomes are."),
     ] = None,
     facet: Annotated[
         Texts, typer.Option("--facet", help="A group: sex (each value), sex=F, sex=F,X or age>40.")
@@ -61,17 +62,29 @@ def bias(
     With a project file: the hold-out of its build, by the section `evaluate.bias`; steps that did not change
     do not run again.
 
-    Example: seaway bias loans.csv --label paid --favourable yes --facet sex=F --facet "age>40" --predicted said
+    Example: seaway bias loans.csv --label paid --favourable yes --facet sex=F --facet "age>40"
     """
     from steps import bias as reports
 
     with clear_errors():
         if subject.suffix.lower() in _PROJECT:
+            given = (label, favourable, facet, predicted, group, together, metric, feature, baseline)
+            if any(given) or mode != "exact":
+                raise fail("a project's section evaluate.bias says what to compare; give no more options")
             analysis, violations, notes = _of_project(subject)
         else:
             if mode not in {"exact", "clarify"}:
                 raise fail(f"--mode: {mode!r} is not known; take exact or clarify")
-            config = _config(label, favourable, facet, predicted, group, together, metric, feature)
+            config = _config(
+                label,
+                favourable,
+                facet,
+                predicted=predicted,
+                group=group,
+                intersections=tuple(tuple(one.split(",")) for one in together or ()),
+                methods=tuple(metric or ()),
+                features=tuple(feature) if feature else None,
+            )
             found = reports.of_file(subject, config, baseline, mode=mode)
             analysis, violations, notes = _parts(found)
         if out is not None:
@@ -85,16 +98,7 @@ def bias(
 Said = tuple[dict[str, Any], list[dict[str, str]], list[str]]
 
 
-def _config(
-    label: str,
-    favourable: Texts,
-    facets: Texts,
-    predicted: str,
-    group: str,
-    together: Texts,
-    metrics: Texts,
-    features: Texts,
-) -> BiasConfig:
+def _config(label: str, favourable: Texts, facets: Texts, **more: Any) -> BiasConfig:
     from monitoring.bias.catalogue import BY_NAME
     from monitoring.bias.settings import BiasConfig, BiasRefused, Facet
 
@@ -103,21 +107,13 @@ def _config(
             "a data file needs --label, --favourable and --facet; "
             "for example --label paid --favourable yes --facet sex"
         )
-    if unknown := sorted(set(metrics or ()) - set(BY_NAME)):
+    if unknown := sorted(set(more["methods"]) - set(BY_NAME)):
         raise fail(f"--metric: there is no {unknown[0]}; known are {', '.join(BY_NAME)}")
     try:
-        return BiasConfig(
-            favourable=tuple(favourable),
-            facets=tuple(Facet.parse(one) for one in facets),
-            label=label,
-            predicted=predicted,
-            group=group,
-            intersections=tuple(tuple(one.split(",")) for one in together or ()),
-            methods=tuple(metrics or ()),
-            features=tuple(features) if features else None,
-        )
+        groups = tuple(Facet.parse(one) for one in facets)
     except BiasRefused as error:
         raise fail(f"--facet: {error}") from error
+    return BiasConfig(tuple(favourable), groups, label, **more)
 
 
 def _parts(found: Finding) -> Said:
@@ -143,26 +139,28 @@ def _of_project(file: Path) -> Said:
 def _tell(
     analysis: dict[str, Any], violations: list[dict[str, str]], notes: list[str], *, as_json: bool
 ) -> None:
-    from monitoring.bias.catalogue import BY_NAME
     from monitoring.bias.report import read
 
     if as_json:
         emit({**analysis, "violations": violations, "notes": notes})
         return
-    rows = [
-        {
-            "facet": one.facet,
-            "group": one.facet_value,
-            "metric": BY_NAME[one.metric].description,
-            "value": one.error if one.value is None else f"{one.value:.4f}",
-            "95 % interval": ""
-            if one.low is None or one.high is None
-            else f"{one.low:.4f} to {one.high:.4f}",
-        }
-        for one in (read(analysis) if analysis else ())
-    ]
+    rows = [_row(one) for one in (read(analysis) if analysis else ())]
     show("bias", rows, as_json=False, empty="nothing could be measured")
     if violations:
         show("more bias than in the baseline", violations, as_json=False)
     for note in notes:
         say(note)
+
+
+def _row(one: Measure) -> dict[str, str]:
+    from monitoring.bias.catalogue import BY_NAME
+
+    known = one.low is not None and one.high is not None
+    return {
+        "facet": one.facet,
+        "group": one.facet_value,
+        "metric": one.metric,
+        "value": one.error if one.value is None else f"{one.value:.4f}",
+        "95 % interval": f"{one.low:.4f} to {one.high:.4f}" if known else "",
+        "what": BY_NAME[one.metric].description,
+    }

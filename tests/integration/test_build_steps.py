@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from configs.load import load
+from serving.feeding import Feeding
 from steps import evaluate, gate, process, report, train, validate
 from steps import table as tables
 from steps.code import project_code, resolve
@@ -196,9 +197,11 @@ def test_the_default_columns_compile_exactly_unknown_categories_too(second: Buil
         dest=pl.when(pl.int_range(pl.len()) % 3 == 0).then(pl.lit("XXX")).otherwise(pl.col("dest"))
     )
     seen = tables.matrix(rows, features)
-    feeds = {
+    columns = {
         name: seen[:, [at]].astype(np.float32 if at < len(features.numeric) else object)
         for at, name in enumerate(names)
     }
-    answer = InferenceSession(graph).run(["probabilities"], feeds)[0]
+    session = InferenceSession(graph)
+    feeds = Feeding([one.name for one in session.get_inputs()], names, features.numeric)(columns)
+    answer = session.run(["probabilities"], feeds)[0]
     assert np.abs(answer - model.predict_proba(seen)).max() < 1e-5

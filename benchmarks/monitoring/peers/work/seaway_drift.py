@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+import scipy.special  # noqa: F401 - ours imports it where it needs it, the peers at their top
 from timing import Timing, farthest
 
 from monitoring import drift
