@@ -188,6 +188,10 @@ class ModelQuality(_Timed):
     """Labels that arrive within this time change the windows they belong to."""
     minimum_coverage: Share = 0.0
     """Windows with labels for a smaller share of their rows are not judged."""
+    mode: Literal["evidence", "sagemaker"] = "evidence"
+    """`evidence` wants a figure worse than the hold-out by more than chance, `sagemaker` any worse one."""
+    constant_class: str = ""
+    """What the best constant classifier says: `"1"` as in SageMaker; the majority when empty."""
 
 
 class Bias(Groups, _Timed):

@@ -512,8 +512,11 @@ class Hosting(Section):
     @model_validator(mode="after")
     def _monitor_sees(self) -> Self:
         watched = self.production.capture
-        if self.monitor and not self.production.serverless and (not watched or watched.mode == "Output"):
-            raise ValueError("monitor reads captured requests; add production.capture: {}, with its inputs")
+        if self.monitor and not self.production.serverless:
+            if not watched:
+                raise ValueError("monitor reads captured requests and answers; add production.capture: {}")
+            if watched.mode != "InputAndOutput":
+                raise ValueError(f"monitor needs requests and answers; remove capture.mode: {watched.mode}")
         return self
 
     @model_validator(mode="after")

@@ -42,6 +42,16 @@ class Backlogs(Protocol):
         """Say how many instances answer; may be repeated, and a queue without the endpoint ignores it."""
         ...
 
+    def offer(self, endpoint: str, settings: Mapping[str, Any] | None, *, scaled: bool = False) -> None:
+        """Say what an endpoint takes; None when it takes nothing. May be repeated.
+
+        Args:
+            endpoint: its name.
+            settings: entries of its file.
+            scaled: the number of instances that was told before stays in force.
+        """
+        ...
+
 
 @dataclass(slots=True)
 class MemoryBacklogs:
@@ -51,6 +61,8 @@ class MemoryBacklogs:
     """By endpoint."""
     told: dict[str, int] = field(default_factory=dict)
     """Instances by endpoint, as last told."""
+    offered: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    """What endpoints take, as last told."""
 
     def look(self, endpoint: str) -> Backlog | None:
         """See `Backlogs.look`."""
@@ -59,6 +71,10 @@ class MemoryBacklogs:
     def tell(self, endpoint: str, instances: int) -> None:
         """See `Backlogs.tell`."""
         self.told[endpoint] = instances
+
+    def offer(self, endpoint: str, settings: Mapping[str, Any] | None, *, scaled: bool = False) -> None:
+        """See `Backlogs.offer`."""
+        self.offered[endpoint] = None if settings is None else {**settings, "scaled": scaled}
 
 
 class ServiceBacklogs:
@@ -95,6 +111,19 @@ class ServiceBacklogs:
                 if settings := read(self._settings, endpoint):  # it may have changed meanwhile
                     _write(self._settings, endpoint, {**settings, INSTANCES: instances})
 
+    def offer(self, endpoint: str, settings: Mapping[str, Any] | None, *, scaled: bool = False) -> None:
+        """See `Backlogs.offer`."""
+        if settings is None:
+            if (self._settings / f"{endpoint}.json").exists():
+                with _locked(self._settings):
+                    (self._settings / f"{endpoint}.json").unlink(missing_ok=True)
+            return
+        self._settings.mkdir(parents=True, exist_ok=True)
+        if read(self._settings, endpoint) != _offered(self._settings, endpoint, settings, scaled=scaled):
+            with _locked(self._settings):
+                wanted = _offered(self._settings, endpoint, settings, scaled=scaled)
+                _write(self._settings, endpoint, wanted)
+
     @cached_property
     def _http(self) -> httpx.Client:
         import httpx
@@ -111,25 +140,9 @@ def read(folder: Path, endpoint: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def offer(folder: Path, endpoint: str, settings: Mapping[str, Any], *, scaled: bool) -> None:
-    """Tell the service what an endpoint takes.
-
-    Args:
-        folder: of all settings.
-        endpoint: its name.
-        settings: the file's entries.
-        scaled: the controller scales it, so that the number of instances told before stays in force.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
-        before = read(folder, endpoint) if scaled else {}
-        kept = {INSTANCES: before[INSTANCES]} if INSTANCES in before else {}
-        _write(folder, endpoint, {**settings, **kept})
-
-
-def withdraw(folder: Path, endpoint: str) -> None:
-    """The endpoint takes no asynchronous calls any more."""
-    (folder / f"{endpoint}.json").unlink(missing_ok=True)
+def _offered(folder: Path, endpoint: str, settings: Mapping[str, Any], *, scaled: bool) -> dict[str, Any]:
+    before = read(folder, endpoint) if scaled else {}
+    return {**settings, **({INSTANCES: before[INSTANCES]} if INSTANCES in before else {})}
 
 
 def _write(folder: Path, endpoint: str, settings: Mapping[str, Any]) -> None:

@@ -106,6 +106,7 @@ class Controller:
         if endpoint.stable is None:
             self._target.route(endpoint.name, ())
             return
+        self._scaler.offer(endpoint.name, endpoint.stable)
         fleet = self._scaled(endpoint, endpoint.stable, now)
         self._target.start(fleet)
         arrangement = self._without_expired(endpoint, now)
@@ -120,7 +121,12 @@ class Controller:
         with self._store.writing() as store:
             for name, sample in look.samples.items():
                 store.count(name, look.totals[name], sample)
-        self._scaler.tell(endpoint.name, endpoint.stable, (fleet, *beside.values()))
+        answering = {share.fleet for share in shares if share.weight}
+        self._scaler.tell(
+            endpoint.name,
+            endpoint.stable,
+            [one for one in (fleet, *beside.values()) if one is fleet or one.id in answering],
+        )
 
     def _scaled(self, endpoint: Endpoint, stable: Release, now: datetime) -> Fleet:
         """The stable release with as many instances as it needs now."""
@@ -144,6 +150,7 @@ class Controller:
 
     def _take_down(self, endpoint: Endpoint) -> None:
         self._target.route(endpoint.name, ())
+        self._scaler.offer(endpoint.name, None)
         arrangement = self._store.arrangement(endpoint.name)
         with self._store.writing() as store:
             for variant in arrangement.variants:
@@ -286,6 +293,8 @@ class Controller:
         """State, evidence, totals, what the endpoint serves and what is to be stopped: all or nothing."""
         moved = (before.state.phase, before.state.step) != (after.state.phase, after.state.step)
         final, beside = after.state.phase.final, self._store.arrangement(endpoint.name)
+        if after.state.phase is Phase.PROMOTED:  # before anybody reads that it is
+            self._scaler.offer(endpoint.name, after.request.release)
         with self._store.writing() as store:
             for name, sample in look.samples.items():
                 store.count(name, look.totals[name], sample)

@@ -71,7 +71,8 @@ class Engine:
     def labels(self, image: str) -> dict[str, str] | None:
         """The labels of an image; None when the engine would have to ask a registry for it."""
         with _translated(), _absent():
-            return dict(self._client().api.inspect_image(image)["Config"].get("Labels") or {})
+            settings = self._client().api.inspect_image(image).get("Config") or {}
+            return dict(settings.get("Labels") or {})
         return None
 
     def pull(self, image: str, tell: Callable[[str], None]) -> None:

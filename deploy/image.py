@@ -103,7 +103,7 @@ class Stock:
             ImageRefused: a library is not installed here.
             BuildFailed: the engine does not answer or has no room.
         """
-        runtime, extras = next(key for key, known in self._tags.items() if known == tag)
+        runtime, extras = next(key for key, known in list(self._tags.items()) if known == tag)
         with closing(Builder(tell=tell)) as builder:
             builder.stock(runtime, extras)
 

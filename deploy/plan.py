@@ -200,8 +200,7 @@ def check_update(project: Hosting, *, serverless: bool) -> None:
     if project.production.serverless and not serverless:
         name = project.production.endpoint
         raise PlanRefused(
-            f"endpoint {name} runs on instances and cannot become serverless; name another endpoint, "
-            f"or delete {name} first"
+            f"endpoint {name} runs on instances and cannot become serverless; name another endpoint"
         )
 
 

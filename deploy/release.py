@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from configs.hosting import Scaling
 from configs.project import Alarm, Judge
 from deploy.plan import Plan
-from deploy.port import SERVERLESS, Fleet
+from deploy.port import ASYNCHRONOUS, SERVERLESS, Fleet
 
 RESTORE = ":restore"
 """How the ids of rollouts end that bring the previous version back; no approval stands behind them."""
@@ -55,6 +57,17 @@ class Release:
     def serverless(self) -> bool:
         """Its model servers run on demand."""
         return SERVERLESS in dict(self.environment)
+
+    @property
+    def asynchronous(self) -> dict[str, Any] | None:
+        """What the asynchronous service is told of its endpoint; None when it answers at once.
+
+        Empty for releases of former versions of Seaway, which do not say.
+        """
+        if (text := dict(self.environment).get(ASYNCHRONOUS)) is None:
+            return None
+        found = json.loads(text)
+        return found if isinstance(found, dict) else {}
 
     def fleet(self, endpoint: str, archives: Path, share: int = 100) -> Fleet:
         """Instances of this release behind an endpoint: `share` percent of all, and at least one of any."""

@@ -75,6 +75,15 @@ class Scaler:
         if release.scaling:
             self._backlogs.tell(endpoint, sum(self._target.ready(fleet).ready for fleet in fleets))
 
+    def offer(self, endpoint: str, release: Release | None) -> None:
+        """Tell the queue what an endpoint takes while a release serves it; nothing of none."""
+        asked = release.asynchronous if release else None
+        if release is None or asked is None:
+            self._backlogs.offer(endpoint, None)
+        elif asked:
+            told = {**asked, "revision": f"{release.variant}-{release.digest[:12]}"}
+            self._backlogs.offer(endpoint, told, scaled=release.scaling is not None)
+
     def _remember(self, endpoint: str, before: Scale, after: Scale, seen: Observed, now: datetime) -> None:
         with self._store.writing() as store:
             store.scale(endpoint, after)

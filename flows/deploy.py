@@ -31,7 +31,7 @@ from flows import artifacts
 from flows.dossier import Dossier, asked_of, fetch
 from flows.monitoring import watching
 from flows.notices import problems
-from flows.releasing import kind, offer_asynchronous, production_release, release
+from flows.releasing import kind, production_release, release
 from flows.retrying import is_temporary
 from flows.trigger import TriggerError
 from flows.wiring import Wiring, connect, utc_now
@@ -199,7 +199,6 @@ def to_production(wiring: Wiring, dossier: Dossier, plan: Plan) -> Rollout | Non
     """Ask for the rollout and watch it; None when the version serves already."""
     rollout = watch(wiring, production_request(dossier, plan, wiring.settings.home))
     if rollout is None or rollout.state.phase is Phase.PROMOTED:
-        offer_asynchronous(dossier.project.production, wiring.settings.home, dossier.approval.id)
         keep_watch(wiring, dossier.project.production.endpoint)
     return rollout
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,8 @@ def monitor(
 
     Args:
         endpoint: its name.
-        start: begin of the window, ISO 8601; what is due by the schedule when empty.
-        end: its end.
+        start: begin of the window, ISO 8601, UTC unless it says otherwise; what is due when empty.
+        end: its end; now when empty.
         kinds: only these kinds of monitor; all that are switched on when empty.
     """
     wiring = connect()
@@ -64,12 +64,17 @@ def look(wiring: Wiring, endpoint: str, start: str, end: str, kinds: tuple[Kind,
     wiring.log_in()
     run = Run.of(wiring, endpoint, utc_now, flow_run=str(flow_run.id or ""), tell=get_run_logger().info)
     if start:
-        window = on_demand(datetime.fromisoformat(start), datetime.fromisoformat(end))
+        window = on_demand(_moment(start), _moment(end) if end else utc_now())
         outcome = run.on_demand(window, kinds)
     else:
         outcome = run.scheduled()
     publish(outcome)
     return outcome
+
+
+def _moment(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def publish(outcome: Outcome) -> None:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from configs.hosting import Capture
+from configs.hosting import Asynchronous, Capture
 from configs.project import Production
-from deploy.backlogs import INSTANCES, offer, withdraw
+from deploy.backlogs import INSTANCES
 from deploy.port import ASYNCHRONOUS
 from deploy.release import Container, Release
 from flows.dossier import Dossier
@@ -76,7 +76,7 @@ def instance_environment(production: Production, home: Path) -> Environment:
     if production.asynchronous:
         told.append(("SAGEMAKER_MAX_PAYLOAD_IN_MB", str(production.asynchronous.max_payload)))
         told.append(("SAGEMAKER_MODEL_SERVER_TIMEOUT", "3600"))
-        told.append((ASYNCHRONOUS, "1"))
+        told.append((ASYNCHRONOUS, json.dumps(_asynchronous(production, production.asynchronous))))
     return tuple(told)
 
 
@@ -93,21 +93,10 @@ def _capture(capture: Capture, home: Path) -> dict[str, Any]:
     }
 
 
-def offer_asynchronous(production: Production, home: Path, revision: str) -> None:
-    """Tell the asynchronous service what the endpoint takes; it looks when the file changes.
-
-    Args:
-        production: the endpoint.
-        home: of the installation.
-        revision: names the update, so that each is announced to those who are told of answers.
-    """
-    folder = home / "async"
-    if production.asynchronous is None:
-        withdraw(folder, production.endpoint)
-        return
-    asked = production.asynchronous.model_dump(exclude={"max_payload", "scaling"}, exclude_none=True)
+def _asynchronous(production: Production, asked: Asynchronous) -> dict[str, Any]:
+    """What the asynchronous service is told of the endpoint as long as this release serves it."""
+    told = asked.model_dump(exclude={"max_payload", "scaling"}, exclude_none=True, mode="json")
     if production.serverless:  # more at once would only be throttled
         name = "max_concurrent_invocations_per_instance"
-        asked[name] = min(asked[name], production.serverless.max_concurrency)
-    asked |= {INSTANCES: instances(production), "revision": revision}
-    offer(folder, production.endpoint, asked, scaled=production.scaling is not None)
+        told[name] = min(told[name], production.serverless.max_concurrency)
+    return {**told, INSTANCES: instances(production)}

@@ -27,7 +27,6 @@ from serving.responder import Answer
 if TYPE_CHECKING:
     from serving.capture import Recorder
 
-"""Asks for the answer as an event stream."""
 ROUTES = {
     contract.PING: "GET",
     contract.INVOCATIONS: "POST",

@@ -144,12 +144,13 @@ def _of(part: Part) -> Made:
 def _bias(ground: Ground) -> Made:
     """Differences between groups in the hold-out, where the project wants them watched."""
     from monitoring.bias.analysis import analyse
-    from monitoring.bias.settings import BiasConfig
+    from monitoring.bias.settings import BiasConfig, outcome_of
 
     wanted = ground.monitor.bias if ground.monitor else None
     if wanted is None:
         return {}, ()
-    config = BiasConfig.of(wanted.model_dump(), allowed=wanted.allowed)
+    outcome = outcome_of(ground.manifest.task)
+    config = BiasConfig.of(wanted.model_dump(), allowed=wanted.allowed, outcome=outcome)
     found = analyse(ground.rows(), config, None, mode=wanted.mode, seed=SEED)
     analysis = found.documents.get("analysis.json")
     return {BIAS: encoded(analysis)} if analysis else {}, found.notes

@@ -7,6 +7,7 @@ interrupted is as it was before. Memory holds a few thousand records, whatever t
 from __future__ import annotations
 
 import fcntl
+import logging
 import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,6 +58,8 @@ WORK = ".work"
 Progress = Callable[[int], Any]
 """Told how many records were read so far."""
 
+
+log = logging.getLogger(__name__)
 
 Blocks = Callable[[Any, Path], Iterator[list[bytes]]]
 """Captured records of a file, some at a time; the folder is for copies."""
@@ -131,16 +134,24 @@ def gather(
         progress: as of `bring`.
         blocks: reads such a file; None for captures.
     """
-    changed = []
+    changed: list[Hour] = []
+    unread: list[DataRefused] = []
     root = stock.root / variant
     told = 0
     with alone(root):
         for at, files in found:
             hour = Hour(root / f"{at:%Y/%m/%d/%H}")
             work = _Work(stock, variant, hour, blocks, partial(_further, progress, told))
-            if work.complete(files):
-                changed.append(hour)
+            try:
+                if work.complete(files):
+                    changed.append(hour)
+            except DataRefused as refusal:
+                unread.append(refusal)
             told += work.records
+    if unread and not told and not changed:
+        raise unread[0]
+    for error in unread:
+        log.warning("an hour of %s is left out: %s", variant, error)
     return tuple(changed)
 
 

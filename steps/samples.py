@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -191,7 +192,7 @@ def difference(found: bytes, expected: bytes, content_type: str) -> float:
             return _apart(json.loads(found), json.loads(expected), "the answer")
         if media == "text/csv":
             return _largest(_rows(found), _rows(expected))
-    except ValueError as error:
+    except (ValueError, OverflowError, csv.Error) as error:
         raise Differs(f"the answer cannot be read as {media}: {error}") from error
     raise Differs(f"{len(found)} bytes that are not the {len(expected)} expected")
 
@@ -226,7 +227,7 @@ def _lines(content: bytes) -> list[Any]:
 
 
 def _rows(content: bytes) -> list[Any]:
-    return [[_cell(cell) for cell in row] for row in csv.reader(content.decode().splitlines())]
+    return [[_cell(cell) for cell in row] for row in csv.reader(io.StringIO(content.decode(), newline=""))]
 
 
 def _cell(text: str) -> Any:

@@ -16,6 +16,7 @@ from serving.manifest import Task
 from serving.predictions import Predictions
 from serving.predictor import Predictor
 from steps.errors import DataRefused
+from steps.explained_rows import columns_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,31 +28,19 @@ class Answered:
 
 
 def predictions(loaded: Predictor, rows: pl.DataFrame) -> Predictions:
-    """What a loaded model says of rows; columns it does not know are ignored.
+    """What a loaded model says of rows; columns it does not know are ignored, no number is a missing one.
 
     Raises:
         DataRefused: a column is missing.
     """
     if missing := lacking(loaded, rows):
         raise DataRefused(f"the model needs the columns {', '.join(missing)}, which the rows do not have")
-    number = loaded.manifest.number_type
-    return loaded.predict(
-        {one.name: _column(rows, one.name, one.type, number) for one in loaded.manifest.inputs}
-    )
+    return loaded.predict(columns_of(rows, loaded.manifest))
 
 
 def lacking(loaded: Predictor, rows: pl.DataFrame) -> list[str]:
     """Inputs of the model that the rows do not have."""
     return [one.name for one in loaded.manifest.inputs if one.name not in rows.columns]
-
-
-def _column(rows: pl.DataFrame, name: str, kind: str, number: str) -> NDArray[Any]:
-    if kind == "double":
-        numbers = rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        return numbers.astype(number).reshape(-1, 1)
-    made: NDArray[np.object_] = np.empty((rows.height, 1), dtype=object)
-    made[:, 0] = rows[name].cast(pl.String).fill_null("").to_list()
-    return made
 
 
 def predicted(package: Path, rows: pl.DataFrame) -> Answered:

@@ -168,7 +168,9 @@ class DockerTarget:
     def _way(self, fleet: Fleet) -> str:
         """How far the fleet's images have come; empty when they are there."""
         image, _ = self._image(fleet)
-        return self._errands.news(image) or self._errands.news(self._stock.sidecar(sidecars.extras(fleet)))
+        if (news := self._errands.news(image)) or not sidecars.captures(fleet):
+            return news
+        return self._errands.news(self._stock.sidecar(sidecars.extras(fleet)))
 
     def _asked(self, fleet: Fleet, slot: int) -> tuple[dict[str, Any], ...]:
         """The containers of an instance in the order they start; none while an image is on its way."""

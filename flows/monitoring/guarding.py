@@ -55,8 +55,6 @@ def _labelled(
     wiring: Wiring, watched: Watched, hours: Hours, settings: Guard, now: datetime
 ) -> pl.DataFrame | None:
     """Rows that the version has answered since its promotion and whose label is known."""
-    import polars as pl
-
     promoted = [
         one
         for one in wiring.store.rollouts(watched.endpoint, last=50)
@@ -65,10 +63,7 @@ def _labelled(
     if not promoted:
         return None
     since = max(promoted[0].state.started, now - settings.look_back)
-    rows = hours.stretch(f"v{watched.stable}", Window(since, now, now)).rows()
-    if LABEL not in rows.columns:
-        return None
-    return rows.filter(pl.col(LABEL).is_not_null(), pl.col(PREDICTED).is_not_null())
+    return hours.stretch(f"v{watched.stable}", Window(now, since, now)).labelled()
 
 
 def _weighed(wiring: Wiring, endpoint: Endpoint, settings: Guard, rows: pl.DataFrame) -> guard.Guarded:

@@ -107,7 +107,8 @@ class History:
         Returns the execution with its revision.
         """
         with self._engine.begin() as db:
-            before = db.scalar(sa.select(EXECUTIONS.c.revision).where(_of(ended))) or 0
+            known = sa.select(EXECUTIONS.c.revision).where(_of(ended)).with_for_update()
+            before = db.scalar(known) or 0
             kept = replace(ended, revision=before + 1)
             db.execute(EXECUTIONS.update().where(_of(ended)).values(**_values(kept)))
             db.execute(FIGURES.update().where(_of(ended, FIGURES)).values(current=False))
@@ -133,9 +134,9 @@ class History:
         *,
         judged: bool = False,
         since: datetime | None = None,
-        last: int = 50,
+        last: int | None = 50,
     ) -> tuple[Execution, ...]:
-        """The latest executions, newest first; `judged` leaves out those that say nothing about rows."""
+        """The latest executions, newest first, all without `last`; `judged`: only those that judged rows."""
         query = sa.select(EXECUTIONS).order_by(EXECUTIONS.c.scheduled.desc(), EXECUTIONS.c.id.desc())
         if endpoint:
             query = query.where(EXECUTIONS.c.endpoint == endpoint)

@@ -15,7 +15,7 @@ from flows.monitoring.subject import PREPROCESS, Subject, Watched, subject
 from flows.monitoring.windows import HOUR, Window
 from flows.replaying import Kept, captured
 from monitoring.records import Layout, layout_of
-from monitoring.rows import AT, EVENT_ID, LABEL, ROW
+from monitoring.rows import AT, EVENT_ID, LABEL, PREDICTED, ROW
 from registry.errors import Permanent as RegistryPermanent
 from serving.errors import ServingError
 from serving.package import load_manifest
@@ -50,6 +50,15 @@ class Stretch:
     def rows(self) -> pl.DataFrame:
         """Every row, with its label where that is known."""
         return decoded.joined(self.root, self.variant, self.window.start, self.window.end).collect()
+
+    def labelled(self) -> pl.DataFrame:
+        """Rows with a prediction whose label is known; others are not brought into memory."""
+        import polars as pl
+
+        rows = decoded.joined(self.root, self.variant, self.window.start, self.window.end)
+        if LABEL not in rows.collect_schema().names():
+            return pl.DataFrame()
+        return rows.filter(pl.col(LABEL).is_not_null(), pl.col(PREDICTED).is_not_null()).collect()
 
     def profile(self, kinds: dict[str, Kind]) -> Profile:
         """The profile of inputs, predicted label and score; of whole hours without reading their rows.
@@ -136,11 +145,13 @@ class Hours:
 
     def counts(self, window: Window) -> dict[str, int]:
         """Rows of each variant that answered within a window."""
-        if not self.root.is_dir():
-            return {}
-        names = sorted(place.name for place in self.root.iterdir() if place.is_dir())
-        found = {name: self.stretch(name, window).count() for name in names}
+        found = {name: self.stretch(name, window).count() for name in self._decoded()}
         return {name: rows for name, rows in found.items() if rows}
+
+    def _decoded(self) -> list[str]:
+        """Variants of which something was decoded, by name."""
+        places = self.root.iterdir() if self.root.is_dir() else ()
+        return sorted(place.name for place in places if place.is_dir())
 
     def main(self, window: Window, stable: str) -> str | None:
         """The variant that answered most, the stable one before others; None when there are no rows."""
@@ -169,9 +180,11 @@ class Hours:
         self._known_hours.clear()
         self._known_digests.clear()
         kept = captured(self.wiring, self.watched.endpoint)
-        for variant in decoded.variants(decoded.Stock(self.root, kept.captures, key=kept.key)):
+        captured_now = decoded.variants(decoded.Stock(self.root, kept.captures, key=kept.key))
+        for variant in captured_now:
             for hour in decoded.bring(self._stock(variant, kept), variant, start, end):
                 tell(f"{variant}: decoded what was captured at {hour.at:%Y-%m-%d %H}:00 UTC")
+        for variant in sorted({*captured_now, *self._decoded()}):
             labels = joining.apply(
                 self.wiring.settings.home,
                 self.watched.endpoint,

@@ -96,12 +96,13 @@ def data_quality(material: Material) -> Finding:
         return _uncompared("DataQuality", window.rows, PROFILE)
     baseline = Profile.from_bytes(known.read_bytes())
     wanted = constraints.read(overlay.data_quality(rules, settings))
-    return drift(baseline, wanted, window.without(*settings.exclude))
+    return drift(baseline.without(*settings.exclude), wanted, window.without(*settings.exclude))
 
 
 def model_quality(material: Material) -> Finding:
     """Predictions against labels, and an estimate where labels are missing."""
     from monitoring.quality import constraints, estimate
+    from monitoring.quality.analysis import Rules
     from monitoring.quality.analysis import analyse as judge
 
     settings = material.settings.model_quality
@@ -115,6 +116,9 @@ def model_quality(material: Material) -> Finding:
         wanted or None,
         seed=SEED,
         estimator=estimate.read(learned) if learned else None,
+        rules=Rules(mode=settings.mode, constant_class=settings.constant_class or None)
+        if settings
+        else Rules(),
         at=material.stretch.window.end,
     )
     if not known:
@@ -134,12 +138,13 @@ def _with_coverage(found: Finding, least: float) -> Finding:
 def bias(material: Material) -> Finding:
     """Differences between groups in rows whose label is known, against those of the hold-out."""
     from monitoring.bias.analysis import analyse as judge
-    from monitoring.bias.settings import BiasConfig
+    from monitoring.bias.settings import BiasConfig, outcome_of
 
     settings, known = material.settings.bias, material.document(BIAS)
     if settings is None:
         return _uncompared("ModelBias", 0, BIAS)
-    config = BiasConfig.of(settings.model_dump(), allowed=settings.allowed)
+    outcome = outcome_of(material.manifest.task)
+    config = BiasConfig.of(settings.model_dump(), allowed=settings.allowed, outcome=outcome)
     found = judge(material.rows, config, known, mode=settings.mode, seed=SEED)
     return found if known else replace(found, notes=(*found.notes, *_uncompared("ModelBias", 0, BIAS).notes))
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from flows.monitoring.executions import Execution
 from flows.monitoring.exporting import cloudwatch_lines
@@ -85,6 +86,6 @@ def plain(value: Any) -> Any:
 
 
 def _replace(file: Path, text: str) -> None:
-    new = file.with_name(f".{file.name}.new")
+    new = file.with_name(f".{file.name}.{uuid4().hex}")  # two looks at one window may write at once
     new.write_text(text, encoding="utf-8")
     new.replace(file)

@@ -115,9 +115,9 @@ class Run:
         self._refresh([window for _, window in wanted] + [one.window for one in known])
         fresh = [done for kind, window in wanted if (done := self._execute(kind, window, SCHEDULES[kind]))]
         again = [self._again(one) for one in known if self._has_changed(one)]
-        changed = self._alarms()
+        changed, acted = self._alarms(), self._act()
         self._guard(now)
-        return Outcome(tuple(fresh), tuple(again), changed, self._act())
+        return Outcome(tuple(fresh), tuple(again), changed, acted)
 
     def _keep_settings(self, watch: Watch) -> None:
         """The caller goes by the settings that hold now, also after a rollback to a version with others."""
@@ -203,6 +203,7 @@ class Run:
             behind = subject(self.wiring, self.watched.model, variant)
             known = replace(began, variant=variant, model=behind.model, version=behind.version)
             stretch = self.hours.stretch(variant, began.window)
+            seen = self._digests(began, variant)  # before the rows: labels that come in between are new then
             material = Material(behind, stretch, self.watched.settings)
             finding = analyse(began.kind, material)
         except TEMPORARY:
@@ -219,7 +220,7 @@ class Run:
             violations=finding.violations,
             notes=(*finding.notes, *stretch.refused(), *self.hours.others(began.window, variant)),
             reason="",
-            hours=self._digests(began, variant),
+            hours=seen,
         )
         return finding, ended, material
 
@@ -235,7 +236,7 @@ class Run:
             one
             for kind in self.watched.settings.kinds
             for one in self.logbook.history.executions(
-                self.watched.endpoint, SCHEDULES[kind], since=now - self._wait(kind), last=1000
+                self.watched.endpoint, SCHEDULES[kind], since=now - self._wait(kind), last=None
             )
             if one.status.judged or one.reason == NO_DATA
         ]
@@ -286,8 +287,13 @@ class Run:
         """Ask whether the version before was better; what cannot be asked now is asked the next time."""
         try:
             told = guarding.watch_over(self.wiring, self.watched, self.hours, now, self.environment)
+        except TEMPORARY:
+            raise
         except KNOWN as error:
             told = f"the quality guard could not look: {error}"
+        except Exception as error:
+            log.exception("the quality guard of %s failed", self.watched.endpoint)
+            told = f"the quality guard failed with {type(error).__name__}: {error}"
         if told:
             self.tell(told)
 

@@ -48,8 +48,9 @@ class Window:
 
     @property
     def folder(self) -> str:
-        """`yyyy/mm/dd/hh`, and the minute when it is not zero."""
-        minute = f"/{self.scheduled:%M}" if self.scheduled.minute else ""
+        """`yyyy/mm/dd/hh`, and below it minute and second where they are not zero."""
+        second = f"-{self.scheduled:%S}" if self.scheduled.second else ""
+        minute = f"/{self.scheduled:%M}{second}" if self.scheduled.minute or second else ""
         return f"{self.scheduled:%Y/%m/%d/%H}{minute}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from monitoring.bias.settings import BiasRefused, Facet, Mode, Value
+from monitoring.bias.settings import BiasRefused, Facet, Mode, Outcome, Value
 from monitoring.payloads import plain_label
 
 if TYPE_CHECKING:
@@ -170,13 +170,14 @@ def of_facet(frame: pl.DataFrame, facet: Facet, mode: Mode) -> Choice:
     return Choice(facet.name, seen.type, (), _number(facet.values))
 
 
-def of_outcome(seen: Seen, favourable: Sequence[Value], mode: Mode) -> Choice:
-    """Which outcomes are positive.
+def of_outcome(seen: Seen, favourable: Sequence[Value], mode: Mode, outcome: Outcome = "auto") -> Choice:
+    """Which outcomes are positive; Clarify does not know what `outcome` says, and goes by the rows.
 
     Raises:
         BiasRefused: a continuous outcome without a number as threshold.
     """
-    if continuous(seen, len(favourable), mode):
+    by_rule = mode == "clarify" or outcome == "auto"
+    if continuous(seen, len(favourable), mode) if by_rule else outcome == "threshold":
         return Choice(seen.name, seen.type, (), _number(favourable))
     return Choice(seen.name, seen.type, tuple(favourable))
 

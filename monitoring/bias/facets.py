@@ -38,7 +38,7 @@ def plan(frame: pl.DataFrame, config: BiasConfig, mode: Mode) -> Plan:
     Raises:
         BiasRefused: the label cannot be read, or no facet is left and none can be judged.
     """
-    label = of_outcome(look(frame, config.label), config.favourable, mode)
+    label = of_outcome(look(frame, config.label), config.favourable, mode, config.outcome)
     notes: list[str] = []
     predicted, mismatch = _predicted(frame, config, label, mode, notes)
     single: dict[str, Choice] = {}
@@ -68,7 +68,7 @@ def _predicted(
         seen = look(frame, config.predicted)
         if mode == "exact":
             return Choice(seen.name, seen.type, label.values, label.threshold), ""
-        found = of_outcome(seen, config.favourable, mode)
+        found = of_outcome(seen, config.favourable, mode, config.outcome)
     except BiasRefused as error:
         notes.append(f"Predictions were left out: {error}.")
         return None, ""

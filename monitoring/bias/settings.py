@@ -19,6 +19,14 @@ class BiasRefused(ValueError):
     """The analysis that is asked for makes no sense; the message says what to do."""
 
 
+Outcome = Literal["auto", "values", "threshold"]
+
+
+def outcome_of(task: str) -> Outcome:
+    """What outcomes of a model's task are: a number above a threshold, or classes."""
+    return "threshold" if task == "regression" else "values"
+
+
 @dataclass(frozen=True, slots=True)
 class Facet:
     """The group that must not be treated differently; d in the formulas, everybody else being a."""
@@ -73,6 +81,9 @@ class BiasConfig:
     """Most rows on each side of a flip test; more are sampled."""
     allowed: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """By metric, what it may be whatever the baseline says; violated when the interval lies outside."""
+    outcome: Outcome = "auto"
+    """How `favourable` is meant, whatever the rows look like: values of a class, or a threshold of a number;
+    `auto` goes by Clarify's type rule."""
     rule: Rule = "auto"
     """`auto`: evidence in exact mode, farther in clarify mode."""
     alpha: float = 0.05

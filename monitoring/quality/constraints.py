@@ -50,6 +50,11 @@ class Constraint:
     """Lower end of the baseline's 95 % interval; None for a threshold that somebody set."""
     high: float | None = None
 
+    @property
+    def firm(self) -> bool:
+        """Somebody set it: a figure beyond it is a violation, whatever chance may do."""
+        return self.low is None and self.high is None
+
     def record(self) -> dict[str, Any]:
         """One entry of `constraints.json`; the interval is among the additional properties."""
         known = {"low": self.low, "high": self.high}
@@ -151,7 +156,7 @@ def check(
         if metric is None or metric.value is None:
             notes.append(f"Metric {name} has a constraint but could not be computed.")
         elif _beyond(metric.value, constraint):
-            if mode == "sagemaker" or _evident(metric, metric.value, constraint, needed):
+            if mode == "sagemaker" or constraint.firm or _evident(metric, metric.value, constraint, needed):
                 violations.append(_violation(name, metric, constraint))
             else:
                 close.append(f"{name} ({metric.value:.4g}, threshold {constraint.threshold:.4g})")

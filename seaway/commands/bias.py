@@ -71,6 +71,8 @@ def bias(
             given = (label, favourable, facet, predicted, group, together, metric, feature, baseline)
             if any(given) or mode != "exact":
                 raise fail("a project's section evaluate.bias says what to compare; give no more options")
+            if fail_on_violation:
+                raise fail("a project's gates say what fails; run `seaway build` for them")
             analysis, violations, notes = _of_project(subject)
         else:
             if mode not in {"exact", "clarify"}:

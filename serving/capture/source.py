@@ -135,10 +135,10 @@ class InBucket:
             hour = hour_of(first + number * 3600).as_posix()
             with tempfile.TemporaryDirectory(prefix="captures-") as folder:
                 found = [
-                    self._fetched(key, Path(folder) / key)
-                    for variant in variants
+                    self._fetched(f"{variant}{hour}/{name}", Path(folder) / f"{place}-{name}")
+                    for place, variant in enumerate(variants)
                     for key in self._keys(f"{variant}{hour}/")
-                    if is_capture(key.rpartition("/")[2])
+                    if "/" not in (name := key.removeprefix(f"{variant}{hour}/")) and is_capture(name)
                 ]
                 if found:
                     yield found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from configs.load import load
 from configs.project import Project
 from deploy.backlogs import ServiceBacklogs
-from flows.releasing import instance_environment, instances, kind, offer_asynchronous
+from deploy.release import Release
+from flows.releasing import instance_environment, instances, kind
 from serving import capture, explain
 from serving.asynchronous.configuration import Configurations
 from serving.serverless import config
@@ -22,6 +24,11 @@ def production(**more):
     document = load(FLIGHTS).project.model_dump(mode="json", by_alias=True)
     document["production"] |= more
     return Project.model_validate(document, strict=False).production
+
+
+def offered(asked, revision):
+    release = Release("m", "1", "a" * 64, environment=instance_environment(asked, Path("/home")))
+    return {**release.asynchronous, "revision": revision}
 
 
 def test_nothing_is_told_of_what_nobody_asked_for():
@@ -44,7 +51,7 @@ def test_every_option_is_read_by_the_server_it_is_meant_for():
     assert (scaled.max_concurrency, scaled.idle_seconds, scaled.max_request_mb) == (3, 90, 100)
     assert told["SAGEMAKER_MAX_PAYLOAD_IN_MB"] == "100"
     assert instances(asked) == 1
-    assert told["SEAWAY_ASYNCHRONOUS"] == "1"
+    assert json.loads(told["SEAWAY_ASYNCHRONOUS"])["output_path"] == "s3://local/out"
     assert scaled.changes == "/home/serverless"
 
 
@@ -54,37 +61,38 @@ def test_every_option_is_read_by_the_server_it_is_meant_for():
 )
 def test_the_asynchronous_service_reads_what_it_is_offered(tmp_path, more, at_once):
     asked = production(asynchronous={"output_path": "s3://local/out"}, **more)
-    offer_asynchronous(asked, tmp_path, "approval-1")
+    service = ServiceBacklogs("http://127.0.0.1:9", tmp_path / "async")
+    service.offer(asked.endpoint, offered(asked, "v1"))
     found = Configurations(tmp_path / "async").find(asked.endpoint)
     assert found is not None
-    assert (found.concurrency, found.revision) == (at_once, "approval-1")
-    offer_asynchronous(asked, tmp_path, "approval-2")
+    assert (found.concurrency, found.revision) == (at_once, "v1")
+    service.offer(asked.endpoint, offered(asked, "v2"))
     again = Configurations(tmp_path / "async").find(asked.endpoint)
     assert again is not None
     assert again.digest != found.digest, "an update is announced"
-    offer_asynchronous(production(), tmp_path, "approval-3")
+    service.offer(asked.endpoint, None)
     assert Configurations(tmp_path / "async").find(asked.endpoint) is None
 
 
 def test_an_update_keeps_the_number_of_instances_that_scaling_found(tmp_path):
     scaling = {"max_instances": 4, "scale_in_after": "30s"}
     asked = production(asynchronous={"output_path": "s3://local/out", "scaling": scaling})
-    offer_asynchronous(asked, tmp_path, "approval-1")
+    backlogs = ServiceBacklogs("http://127.0.0.1:9", tmp_path / "async")
+    backlogs.offer(asked.endpoint, offered(asked, "v1"), scaled=True)
     settings = Configurations(tmp_path / "async")
     first = settings.find(asked.endpoint)
     assert first is not None
     assert first.instance_count == asked.instance_count
-    backlogs = ServiceBacklogs("http://127.0.0.1:9", tmp_path / "async")
     for count in (0, 0, 3):
         backlogs.tell(asked.endpoint, count)
         found = settings.find(asked.endpoint)
         assert found is not None
-        assert (found.instance_count, found.revision) == (count, "approval-1")
+        assert (found.instance_count, found.revision) == (count, "v1")
         assert found.digest == first.digest, "scaling is not announced"
-    offer_asynchronous(asked, tmp_path, "approval-2")
+    backlogs.offer(asked.endpoint, offered(asked, "v2"), scaled=True)
     found = settings.find(asked.endpoint)
     assert found is not None
-    assert (found.instance_count, found.revision) == (3, "approval-2")
+    assert (found.instance_count, found.revision) == (3, "v2")
     backlogs.tell("nobody", 3)
     assert settings.names() == [asked.endpoint]
     assert backlogs.look(asked.endpoint) is None

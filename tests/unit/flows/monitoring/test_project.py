@@ -14,7 +14,7 @@ def test_what_is_not_captured_cannot_be_watched():
     assert make(production__capture={}, monitor={}).monitor
     with pytest.raises(ValidationError, match=r"add production\.capture"):
         make(monitor={})
-    with pytest.raises(ValidationError, match="with its inputs"):
+    with pytest.raises(ValidationError, match=r"remove capture\.mode: Output"):
         make(production__capture={"mode": "Output"}, monitor={})
 
 
