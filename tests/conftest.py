@@ -7,5 +7,5 @@ from hypothesis import settings
 pytest_plugins = ("tests.docker_engine", "tests.local_target", "tests.postgres", "tests.small_project")
 
 settings.register_profile("quick", max_examples=12, deadline=None)
-settings.register_profile("thorough", max_examples=60, deadline=None)
+settings.register_profile("thorough", max_examples=20, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
