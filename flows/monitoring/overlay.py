@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.monitor import DataQuality, FeatureRule, ModelQuality
+from monitoring.quality.constraints import WORSE_ABOVE
 
 _OVERRIDES = "monitoringConfigOverrides"
 _OF_COLUMNS = ("comparison_threshold", "comparison_method", "categorical_drift_method")
@@ -80,8 +81,7 @@ def model_quality(document: Mapping[str, Any], settings: ModelQuality) -> dict[s
 
 
 def _worse(metric: str) -> str:
-    grows = {"mae", "mse", "rmse", "false_positive_rate", "false_negative_rate", "log_loss", "brier"}
-    return "GreaterThanThreshold" if metric in grows else "LessThanThreshold"
+    return "GreaterThanThreshold" if metric in WORSE_ABOVE else "LessThanThreshold"
 
 
 def _given(settings: DataQuality | FeatureRule, names: tuple[str, ...]) -> dict[str, Any]:

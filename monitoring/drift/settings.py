@@ -8,24 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
-Method = Literal[
-    "Simple",
-    "Robust",
-    "Auto",
-    "KolmogorovSmirnov",
-    "PSI",
-    "JensenShannon",
-    "Hellinger",
-    "TotalVariation",
-    "Wasserstein",
-]
-"""How numbers are compared; the first two are Model Monitor's."""
-CategoricalMethod = Literal[
-    "LInfinity", "ChiSquared", "Auto", "Homogeneity", "PSI", "JensenShannon", "Hellinger", "TotalVariation"
-]
-"""How categories are compared; the first two are Model Monitor's."""
+from configs.monitor import CategoricalMethod, Method
 
 _DISTRIBUTION = "distribution_constraints"
 

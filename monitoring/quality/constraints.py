@@ -27,7 +27,9 @@ KEYS: Mapping[str, str] = {
     "binary": "binary_classification_constraints",
     "multiclass": "multiclass_classification_constraints",
 }
-WORSE_ABOVE = frozenset({"mae", "mse", "rmse", "false_positive_rate", "false_negative_rate"})
+WORSE_ABOVE = frozenset(
+    {"mae", "mse", "rmse", "false_positive_rate", "false_negative_rate", "log_loss", "brier"}
+)
 """Metrics that are worse when greater: `GreaterThanThreshold`."""
 _SAME = {
     "true_positive_rate": "recall",

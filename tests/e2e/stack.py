@@ -6,6 +6,8 @@ import os
 import random
 import signal
 import socket
+import subprocess
+import sys
 import time
 import uuid
 from datetime import UTC, datetime
@@ -247,3 +249,21 @@ def alive(pid):
 
 def now():
     return datetime.now(UTC)  # noqa: TID251 (the edge)
+
+
+def seaway(stack, *words):
+    """A command of the command line on the stack's platform."""
+    done = subprocess.run(
+        [sys.executable, "-m", "seaway.cli", *words],
+        env={**os.environ, "SEAWAY_HOME": str(stack.home), "COLUMNS": "150"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def lines(folder):
+    """Lines in complete files."""
+    return sum(len(file.read_text().splitlines()) for file in folder.rglob("[!.]*.jsonl"))

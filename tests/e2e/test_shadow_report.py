@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
 from deploy.rollout import Phase
 from tests.e2e.harbour import live
-from tests.e2e.stack import until
+from tests.e2e.stack import lines, seaway, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(480)]
 REQUESTS, BAD = 40, 10
-
-
-def seaway(stack, *words):
-    done = subprocess.run(
-        [sys.executable, "-m", "seaway.cli", *words],
-        env={**os.environ, "SEAWAY_HOME": str(stack.home), "COLUMNS": "150"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
-
-
-def lines(folder):
-    """Lines in complete files."""
-    return sum(len(file.read_text().splitlines()) for file in folder.rglob("[!.]*.jsonl"))
 
 
 def test_the_report_pairs_what_went_well_and_what_did_not(stack, harbour, tmp_path):
