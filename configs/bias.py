@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from configs.quantity import Share
 from configs.section import Section
 
 
@@ -41,6 +42,16 @@ class Groups(Section):
     """Metrics, for example DPL and DI; all when empty."""
     mode: Literal["exact", "clarify"] = "exact"
     """`clarify` repeats the figures of SageMaker Clarify, its mistakes included."""
+    features: tuple[str, ...] = ()
+    """Inputs by which the flip test finds similar people; all inputs when empty. Numbers count in their own
+    units; texts count as equal or not, and `clarify` refuses them."""
+    resamples: int = Field(default=1000, ge=50, le=20_000)
+    """Bootstrap resamples behind each interval."""
+    rule: Literal["auto", "farther", "evidence"] = "auto"
+    """In a monitor, when a metric is a violation. `farther`: it is farther from fair than in the baseline, as
+    in SageMaker. `evidence`: farther than chance explains. `auto` is evidence in exact mode, else farther."""
+    alpha: Annotated[Share, Field(gt=0, le=0.5)] = 0.05
+    """In a monitor with `evidence`: share of windows of an unchanged model that may have any violation."""
 
     @model_validator(mode="after")
     def _facets_known(self) -> Self:

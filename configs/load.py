@@ -162,8 +162,14 @@ def schema() -> dict[str, Any]:
 
 
 def dump(project: Hosting) -> dict[str, Any]:
-    """Every setting with its default filled in, as plain JSON data that reads back to an equal project."""
-    return project.model_dump(mode="json", by_alias=True)
+    """Every setting with its default filled in, as plain JSON data that reads back to an equal project.
+
+    The number of instances is left out of a serverless endpoint whose file does not say it.
+    """
+    content = project.model_dump(mode="json", by_alias=True)
+    if project.production.serverless and not project.production.serverless_instances:
+        del content["production"]["instance_count"]
+    return content
 
 
 class _Loader(yaml.SafeLoader):

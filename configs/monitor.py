@@ -147,6 +147,19 @@ class FeatureRule(Section):
     """False compares no distribution."""
 
 
+class OverTime(Section):
+    """Drift over all windows together, under one error rate for as long as a version is watched."""
+
+    alpha: Annotated[Share, Field(gt=0, lt=1)] = 0.05
+    """Probability, at most, that a version whose inputs stay as they were ever raises this alarm."""
+    tolerance: float = Field(default=0.02, ge=0, lt=0.5)
+    """Change of a share of a half that counts as none; of rarer values accordingly less."""
+    rows_per_source: float = Field(default=1.0, ge=1)
+    """Rows that come together as one, for example requests of one visitor; they count once."""
+    exclude: tuple[str, ...] = ()
+    """Columns that are not watched, for example those that follow the hour of the day."""
+
+
 class DataQuality(_Timed):
     """Inputs against the baseline: types, missing values, unknown values, shifted distributions."""
 
@@ -164,10 +177,18 @@ class DataQuality(_Timed):
     """Smallest share of values that the baseline has."""
     perform_comparison: bool = True
     """False compares no distributions."""
+    mode: Literal["evidence", "sagemaker"] = "evidence"
+    """`evidence` wants a share worse than the baseline's by more than chance, `sagemaker` any worse one."""
+    alpha: Annotated[Share, Field(gt=0, lt=1)] = 0.05
+    """Share of windows, at most, in which chance alone violates a check of shares or of rows."""
     features: dict[str, FeatureRule] = {}
     """Columns for which something else holds."""
     exclude: tuple[str, ...] = ()
     """Columns that are not looked at."""
+    row_outliers: bool = True
+    """Score rows with the isolation forest of the baseline, also those with usual values in every column."""
+    over_time: OverTime | None = OverTime()
+    """The alarm over all windows together; null switches it off."""
 
 
 class Limit(Section):
@@ -279,6 +300,17 @@ class Guard(Section):
     """What follows when it is worse."""
 
 
+class CloudWatch(Section):
+    """Figures in Amazon CloudWatch, named as Model Monitor names them; needs boto3, of the extra `s3`."""
+
+    region: str = Field(pattern=r"^[a-z]{2,}(-[a-z]+)+-\d+$")
+    """For example `eu-central-1`."""
+    endpoint_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    """Another address than AWS's own, for example of a VPC endpoint; credentials are found as boto3 does."""
+    namespace: str = Field(default="aws/sagemaker/Endpoints", pattern=r"^[\x21-\x39\x3b-\x7e]{1,200}$")
+    """First part of the namespace; `data-metrics`, `model-metrics` and so on follow it, as the kind is."""
+
+
 class Monitor(Section):
     """Watch what the production endpoint captures."""
 
@@ -304,6 +336,8 @@ class Monitor(Section):
     """When retraining pays; without it an alarm with `retrain` always trains."""
     guard: Guard | None = None
     """Whether the version before was better, once labels are known; off when not given."""
+    cloudwatch: CloudWatch | None = None
+    """Sends the figures of every execution to CloudWatch as well; not when not given."""
     preprocess: str = ""
     """Script beside the project file whose `preprocess_handler(record)` makes rows of captured records."""
     notify: tuple[Variable, ...] = ()
@@ -337,7 +371,11 @@ class Monitor(Section):
         quality, bias = self.data_quality, self.bias
         found = [*quality.features, *quality.exclude] if quality else []
         if bias:
-            found += [facet.name for facet in bias.facets] + ([bias.group] if bias.group else [])
+            found += [
+                *(facet.name for facet in bias.facets),
+                *bias.features,
+                *([bias.group] if bias.group else []),
+            ]
         return tuple(found)
 
     @property

@@ -428,7 +428,7 @@ class Production(Section):
     endpoint: Name
     """Name of the endpoint."""
     instance_count: int = Field(default=2, ge=1, le=64)
-    """Model servers behind it."""
+    """Model servers behind it; a serverless endpoint has one, which starts others itself."""
     approval: bool = False
     """Ask a person a second time, between staging and production."""
     rollout: Rollout
@@ -459,6 +459,11 @@ class Production(Section):
     def scaling(self) -> Scaling | None:
         """How the number of instances follows the backlog, if it does."""
         return self.asynchronous.scaling if self.asynchronous else None
+
+    @property
+    def serverless_instances(self) -> int:
+        """Instances that the file asks for although model servers start on demand; 0 when it says nothing."""
+        return self.instance_count if self.serverless and "instance_count" in self.model_fields_set else 0
 
     @model_validator(mode="after")
     def _scaling_fits(self) -> Self:

@@ -1,15 +1,16 @@
-"""How long things that can be made again stay on disk: the decision, without touching the disk."""
+"""How long captured traffic, and what can be made again, stay on disk: the decision, without touching it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 
 GRACE = timedelta(days=1)
 """What was used within it always stays: a running flow may work with it."""
+HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +47,55 @@ def expired(
         age, spared = (max(rule.age, GRACE), rule.at_least) if kind else (GRACE, 0)
         old += [item for item in list(same)[spared:] if item.name not in in_use and now - item.used > age]
     return tuple(sorted(old, key=lambda item: (item.used, item.name)))
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedHour:
+    """One hour of captured traffic, or of its outcomes, on disk."""
+
+    endpoint: str
+    variant: str
+    at: datetime
+    """When it begins, UTC."""
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """What somebody who watches an endpoint has still to read of its captures."""
+
+    begun: datetime
+    """When watching began; captures from before it are read by nobody."""
+    needed: datetime
+    """Beginning of the earliest window that is still to be looked at, or may change."""
+    read: Mapping[str, datetime] = field(default_factory=dict)
+    """The latest hour of each variant that was read and sealed."""
+
+    def needs(self, hour: CapturedHour) -> bool:
+        """It is in a window that is not done, or was not read at all."""
+        if hour.at + HOUR > self.needed:
+            return True
+        last = self.read.get(hour.variant)
+        return hour.at + HOUR > self.begun and (last is None or hour.at > last)
+
+
+def expired_hours(
+    hours: Iterable[CapturedHour], watching: Mapping[str, Watching], age: timedelta, now: datetime
+) -> tuple[Item, ...]:
+    """Which captured hours may be removed, oldest first: nobody can capture them again.
+
+    Args:
+        hours: what there is.
+        watching: who still reads the captures of an endpoint, by its name.
+        age: how long ago an hour must have ended.
+        now: the present moment.
+    """
+    kept_for = max(age, GRACE)
+    old = [
+        one
+        for one in hours
+        if now - (one.at + HOUR) > kept_for
+        and now - one.item.used > GRACE
+        and not (one.endpoint in watching and watching[one.endpoint].needs(one))
+    ]
+    return tuple(one.item for one in sorted(old, key=lambda one: (one.at, one.item.kind, one.item.name)))

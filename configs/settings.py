@@ -54,6 +54,8 @@ class Settings(BaseModel):
     """Days that step folders and packages stay when nobody uses them."""
     keep_at_least: int = Field(default=5, ge=0)
     """How many of each step, and how many packages, stay however old they are: the ones used last."""
+    keep_captures_days: int = Field(default=90, ge=1)
+    """Days that captured traffic and its outcomes stay in the home, and longer while a monitor needs them."""
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -97,6 +99,11 @@ class Settings(BaseModel):
     def retention(self) -> Retention:
         """How long step folders and packages stay."""
         return Retention(timedelta(days=self.keep_days), self.keep_at_least)
+
+    @property
+    def captures_age(self) -> timedelta:
+        """How long captured traffic stays."""
+        return timedelta(days=self.keep_captures_days)
 
     def secret(self, name: str) -> str:
         """A secret that `seaway up` generated (mode 0600), for example `webhook`, `control`, `webhook_key`.

@@ -95,7 +95,7 @@ class Controller:
     def _look_after(self, endpoint: Endpoint, now: datetime) -> None:
         rollout = self._store.active(endpoint.name)
         if endpoint.removed and not rollout:
-            self._take_down(endpoint)
+            self._take_down(endpoint, now)
         elif rollout is None:
             self._hold(endpoint, now)
         else:
@@ -148,16 +148,12 @@ class Controller:
                 store.note(Event(now, endpoint.name, "variant_removed", data))
         return arrangement
 
-    def _take_down(self, endpoint: Endpoint) -> None:
-        self._target.route(endpoint.name, ())
+    def _take_down(self, endpoint: Endpoint, now: datetime) -> None:
+        """Nobody is let in any more, then it is forgotten; its fleets end once they have answered."""
         self._scaler.offer(endpoint.name, None)
-        arrangement = self._store.arrangement(endpoint.name)
-        with self._store.writing() as store:
-            for variant in arrangement.variants:
-                store.retire(variant.release.fleet(endpoint.name, self._archives))
-            if endpoint.stable:
-                store.retire(endpoint.stable.fleet(endpoint.name, self._archives))
-            store.forget(endpoint.name)
+        self._target.route(endpoint.name, ())
+        if self._store.take_down(endpoint.name, self._archives, now):
+            log.info("endpoint %s is removed", endpoint.name)
 
     def _retire(self, fleet: Fleet) -> None:
         self._target.stop(fleet)

@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from deploy.containers import CAPTURE
 from deploy.envoy import ConfigFolder, Host
 from deploy.errors import GatewayUnreachable, PackageDamaged, RolloutRefused, Temporary
 from deploy.gateways import Gateways
 from deploy.instances import Instance, Record
-from deploy.port import Fleet, Share, Totals
+from deploy.layout import ACTIVATOR, SIDECAR
+from deploy.port import SERVERLESS, Fleet, Share, Totals
 
 DRAIN_SECONDS = 30.0
 """Longest time that running requests get before an instance or a fleet ends."""
@@ -114,7 +116,8 @@ class DataPlane:
             models = {
                 endpoint: any(record and self._many_models(record.fleet) for record in records.values())
             }
-            version = self._gateway.write_routes(wanted, {endpoint: sticky}, calls, models)
+            fronts = {endpoint: {fleet: _front(record.fleet) for fleet, record in records.items() if record}}
+            version = self._gateway.write_routes(wanted, {endpoint: sticky}, calls, models, fronts)
         self._confirm(version)
 
     def publish(self, record: Record) -> None:
@@ -227,6 +230,14 @@ def tail(log: Path) -> str:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 8192))
         return "\n".join(file.read().decode(errors="replace").splitlines()[-LAST_LINES:])
+
+
+def _front(fleet: Fleet) -> str:
+    """Who of ours answers the gateway before anything of the model does."""
+    told = dict(fleet.environment)
+    if SERVERLESS in told:
+        return ACTIVATOR
+    return SIDECAR if fleet.image and told.get(CAPTURE) else ""
 
 
 def _patience(record: Record) -> float:

@@ -193,6 +193,7 @@ class ConfigFolder:
         sticky: Mapping[str, str] | None = None,
         asynchronous: Mapping[str, bool] | None = None,
         many_models: Mapping[str, bool] | None = None,
+        fronts: Mapping[str, Mapping[str, str]] | None = None,
     ) -> str:
         """Replace the routes of all endpoints; returns their version.
 
@@ -201,6 +202,7 @@ class ConfigFolder:
             sticky: what identifies a client, by endpoint; as it was for endpoints that are not named.
             asynchronous: which endpoints take asynchronous calls only; the same holds.
             many_models: at which endpoints a caller chooses the model; the same holds.
+            fronts: who of ours answers in front of each fleet, by endpoint; the same holds.
 
         Raises:
             ValueError: the weights of an endpoint do not sum to 100, or a rule cannot be read.
@@ -209,6 +211,7 @@ class ConfigFolder:
         rules = {name: layout.sticky for name, layout in before.items()} | dict(sticky or {})
         calls = {name: layout.asynchronous for name, layout in before.items()} | dict(asynchronous or {})
         many = {name: layout.many_models for name, layout in before.items()} | dict(many_models or {})
+        before_them = {name: dict(layout.fronts) for name, layout in before.items()} | dict(fronts or {})
         layouts = {
             name: gateway.arrange(
                 before.get(name),
@@ -216,6 +219,7 @@ class ConfigFolder:
                 rules.get(name, ""),
                 asynchronous=calls.get(name, False),
                 many_models=many.get(name, False),
+                fronts=before_them.get(name),
             )
             for name, split in endpoints.items()
         }

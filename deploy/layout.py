@@ -10,6 +10,9 @@ from typing import Any
 from deploy.port import Share
 from deploy.sticky import Rule, Segment, partition
 
+ACTIVATOR, SIDECAR = "activator", "sidecar"
+"""Who of ours may stand between the gateway and a model server, and says there what only we may say."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -24,6 +27,12 @@ class Layout:
     """It takes asynchronous calls, and none that wait for their answer."""
     many_models: bool = False
     """A caller says which of its models shall answer."""
+    fronts: tuple[tuple[str, str], ...] = ()
+    """Who of ours answers in front of a fleet's model servers, by fleet: `ACTIVATOR` or `SIDECAR`."""
+
+    def front(self, fleet: str) -> str:
+        """Who of ours answers in front of a fleet; empty when its model servers do."""
+        return dict(self.fronts).get(fleet, "")
 
 
 def arrange(
@@ -33,6 +42,7 @@ def arrange(
     *,
     asynchronous: bool = False,
     many_models: bool = False,
+    fronts: Mapping[str, str] | None = None,
 ) -> Layout:
     """The layout for a split; clients that stick stay where they are as far as the split allows.
 
@@ -44,11 +54,18 @@ def arrange(
         raise ValueError(f"the weights sum to {total:g}; make them sum to 100")
     if not shares:
         return Layout(shares)
+    known = {share.fleet for share in shares}
+    before_them = tuple(sorted((fleet, who) for fleet, who in (fronts or {}).items() if fleet in known))
+    flags: dict[str, Any] = {
+        "asynchronous": asynchronous,
+        "many_models": many_models,
+        "fronts": before_them,
+    }
     if Rule.parse(sticky) is None:
-        return Layout(shares, asynchronous=asynchronous, many_models=many_models)
+        return Layout(shares, **flags)
     old = before.segments if before and before.sticky == sticky else ()
     segments = partition(old, {share.fleet: share.weight for share in shares})
-    return Layout(shares, sticky, segments, asynchronous, many_models)
+    return Layout(shares, sticky, segments, **flags)
 
 
 def remembered(layouts: Mapping[str, Layout]) -> dict[str, Any]:
@@ -65,4 +82,5 @@ def _recalled(kept: Mapping[str, Any]) -> Layout:
     shares = tuple(Share(**share) for share in kept["shares"])
     segments = tuple(Segment(**segment) for segment in kept["segments"])
     flags = {name: bool(kept.get(name)) for name in ("asynchronous", "many_models")}
-    return Layout(shares, kept["sticky"], segments, **flags)
+    fronts = tuple((fleet, who) for fleet, who in kept.get("fronts", ()))
+    return Layout(shares, kept["sticky"], segments, **flags, fronts=fronts)

@@ -140,6 +140,11 @@ def check_serving(project: Hosting, target: str, kind: str = "") -> None:
     problems: list[str] = []
     if production.serverless:
         problems.extend(_beside_serverless(project, target, kind))
+    if (count := production.serverless_instances) > 1:
+        problems.append(
+            f"a serverless endpoint starts model servers itself and has no {count} instances; "
+            "remove production.instance_count, serverless.max_concurrency says how many there may be"
+        )
     if target != "docker" and (box.image or box.memory_size_in_mb or box.cpus):
         problems.append("container limits and images need target: docker")
     if problems:

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.answers import ASYNC_MARK, LOCAL_MARK, SLOT_HEADER
-from deploy.layout import Layout, recalled, remembered
+from deploy.answers import ASYNC_MARK, ERROR_TYPE, LOCAL_MARK, SLOT_HEADER, THROTTLED
+from deploy.layout import ACTIVATOR, SIDECAR, Layout, recalled, remembered
 from deploy.listener import REQUEST_ID_HEADER, ROUTES, discovery, header
 from deploy.parts import match, of_value, plain, script
 from deploy.port import Share
@@ -92,6 +92,8 @@ class _Door:
     """Bodies of any length pass as they come."""
     waits: bool = False
     """Its caller waits for the model's answer."""
+    believes: bool = False
+    """Its caller goes by the answer's type of error, which no model may choose then."""
 
 
 def _doors(name: str, timeout: float) -> tuple[_Door, ...]:
@@ -113,6 +115,7 @@ def _doors(name: str, timeout: float) -> tuple[_Door, ...]:
             max(timeout, ASYNC_TIMEOUT_SECONDS),
             plain=True,
             unbuffered=True,
+            believes=True,
         ),
         _Door(
             {"safe_regex": {"regex": f"{about}/infer"}, "headers": asking},
@@ -144,7 +147,7 @@ def _behind(door: _Door, name: str, layout: Layout) -> list[dict[str, Any]]:
         {
             "name": name,
             "match": match(door.match, of_value(TARGET_HEADER, variant)),
-            "route": _action(door, shares),
+            "route": _action(door, layout, shares),
             "request_headers_to_remove": [_CALL],
             **unshaped,
         }
@@ -159,7 +162,7 @@ def _behind(door: _Door, name: str, layout: Layout) -> list[dict[str, Any]]:
         "name": name,
         "match": door.match,
         "request_headers_to_remove": [_CALL],
-        "route": _action(door, list(split), layout.segments)
+        "route": _action(door, layout, list(split), layout.segments)
         | ({"request_mirror_policies": copied} if copied else {}),
         **(_stick(layout.sticky, door) or unshaped),
     }
@@ -174,16 +177,24 @@ def _one_model(door: _Door, layout: Layout) -> list[dict[str, Any]]:
     return [{"match": {**door.match, "headers": [chosen, *door.match["headers"]]}, **by_script("one_model")}]
 
 
-def _action(door: _Door, shares: list[Share], segments: tuple[Segment, ...] = ()) -> dict[str, Any]:
+def _action(
+    door: _Door, layout: Layout, shares: list[Share], segments: tuple[Segment, ...] = ()
+) -> dict[str, Any]:
     """Split by weight, or by client; a variant asked for by name answers even at weight 0."""
+    again = ["connect-failure", "refused-stream", "reset-before-request"]
+    if believed := all(layout.front(share.fleet) == SIDECAR for share in shares):
+        again.append("retriable-headers")
+    split = _by_client(shares, segments) if segments else _by_weight(shares)
+    for part in split["clusters"]:
+        part["response_headers_to_remove"] = _unsaid(door, layout.front(part["name"]))
     return {
-        "weighted_clusters": _by_client(shares, segments) if segments else _by_weight(shares),
+        "weighted_clusters": split,
         **({"prefix_rewrite": door.path} if door.path else {}),
         "timeout": f"{door.timeout:g}s",
         "idle_timeout": f"{door.timeout:g}s",
         "retry_policy": {
-            "retry_on": "connect-failure,refused-stream,reset-before-request,retriable-headers",
-            "retriable_headers": [{"name": UNSENT, "present_match": True}],
+            "retry_on": ",".join(again),
+            **({"retriable_headers": [{"name": UNSENT, "present_match": True}]} if believed else {}),
             "num_retries": 3,
             "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.050s"},
             # A dead instance has no active requests, so least-request likes it: draw until it is another one.
@@ -198,6 +209,13 @@ def _action(door: _Door, shares: list[Share], segments: tuple[Segment, ...] = ()
             ],
         },
     }
+
+
+def _unsaid(door: _Door, front: str) -> list[str]:
+    """Headers by which a model could say that its failure was none; our activator alone may set them."""
+    if front == ACTIVATOR:
+        return [THROTTLED] if door.plain else []
+    return [THROTTLED, ERROR_TYPE] if door.believes else [THROTTLED]
 
 
 def _by_weight(shares: list[Share]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from deploy.arrangements import arrangement_of, rearrange
 from deploy.errors import RolloutRefused
 from deploy.port import Counters, Fleet, Totals
 from deploy.release import Release, Request
+from deploy.removals import ask_removal, take_down
 from deploy.rollout import begin
 from deploy.scaling import Scale
 from deploy.stored import Endpoint, Event, Rollout, endpoint_of, event_of, rollout_of, text_of, value_of
@@ -86,8 +87,12 @@ class Store:
                 f"with: seaway rollout abort {request.endpoint}"
             )
         endpoint = endpoint_of(
-            db.execute(sa.select(ENDPOINTS).where(ENDPOINTS.c.name == request.endpoint)).first()
+            db.execute(
+                sa.select(ENDPOINTS).where(ENDPOINTS.c.name == request.endpoint).with_for_update()
+            ).first()
         )
+        if endpoint and endpoint.removed:
+            raise RolloutRefused(f"endpoint {request.endpoint} is being removed; ask again once it is gone")
         arranged = arrangement_of(db, request.endpoint).variants
         beside = [one.name for one in arranged if one.release.digest != request.release.digest]
         if beside and not request.restores:
@@ -95,7 +100,7 @@ class Store:
                 f"variant {', '.join(beside)} serves beside the stable one; remove it first: "
                 f"seaway variants remove {request.endpoint} {beside[0]}"
             )
-        stable = endpoint.stable if endpoint and not endpoint.removed else None
+        stable = endpoint.stable if endpoint else None
         if stable and (stable.digest, stable.version) == (request.release.digest, request.release.version):
             raise RolloutRefused(f"endpoint {request.endpoint} already serves version {stable.version}")
 
@@ -106,9 +111,7 @@ class Store:
                 ENDPOINTS.insert().values(name=request.endpoint, champion=request.champion, removed=False)
             )
         db.execute(
-            ENDPOINTS.update()
-            .where(ENDPOINTS.c.name == request.endpoint)
-            .values(champion=request.champion, removed=False)
+            ENDPOINTS.update().where(ENDPOINTS.c.name == request.endpoint).values(champion=request.champion)
         )
         arrangement = arrangement_of(db, request.endpoint)
         if arrangement.sticky != request.sticky:
@@ -136,16 +139,32 @@ class Store:
             row = db.execute(sa.select(ROLLOUTS).where(found)).first()
         return rollout_of(row) if row else None
 
-    def remove(self, endpoint: str) -> None:
-        """Ask for an endpoint's removal.
+    def remove(self, endpoint: str, reason: str, now: datetime, *, abort: bool = False) -> Endpoint:
+        """Ask for an endpoint's removal: it answers nobody any more, and finishes what it has.
+
+        Asking again changes nothing. Until the endpoint is gone, nothing new can be asked of it.
+
+        Args:
+            endpoint: its name.
+            reason: who asked, and why; kept in the history.
+            now: the time of the wish.
+            abort: end the rollout that runs on it, too.
+
+        Returns the endpoint as it was.
 
         Raises:
-            RolloutRefused: a rollout runs on it.
+            RolloutRefused: there is no such endpoint, or a rollout runs on it and may not be ended.
         """
         with self._engine.begin() as db:
-            if db.scalar(sa.select(ROLLOUTS.c.id).where(ROLLOUTS.c.active == endpoint)):
-                raise RolloutRefused(f"a rollout runs on endpoint {endpoint}; abort it first")
-            db.execute(ENDPOINTS.update().where(ENDPOINTS.c.name == endpoint).values(removed=True))
+            return ask_removal(db, endpoint, reason, now, abort=abort)
+
+    def take_down(self, endpoint: str, archives: Path, now: datetime) -> bool:
+        """Forget an endpoint whose removal was asked for; its fleets then end; for the controller.
+
+        Returns whether it was forgotten.
+        """
+        with self._engine.begin() as db:
+            return take_down(db, endpoint, archives, now)
 
     def rearrange(
         self, endpoint: str, archives: Path, change: Callable[[Endpoint, Arrangement], Arrangement]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from deploy.stored import Endpoint
 from flows.notices import notify
 from flows.trigger import RunState
 from flows.wiring import Wiring
@@ -72,15 +73,8 @@ class Approvals:
         return str(run)
 
     def _aliases(self) -> Wanted:
-        """`champion` is what production serves, `previous` what it served before."""
-        return {
-            endpoint.stable.model: {
-                "champion": endpoint.stable.version,
-                "previous": endpoint.previous.version if endpoint.previous else None,
-            }
-            for endpoint in self._wiring.store.endpoints()
-            if endpoint.champion and endpoint.stable
-        }
+        models = {entry.model for entry in self._wiring.desk.ledger.entries()}
+        return wanted_aliases(self._wiring.store.endpoints(), models)
 
     def _approved(self) -> Iterator[Subject]:
         """Versions whose approval is in force, was triggered, and whose end was not announced yet."""
@@ -151,6 +145,25 @@ class Approvals:
             notify(rollout, os.environ)
             with self._wiring.store.writing() as store:
                 store.announce(rollout.request.id)
+
+
+def wanted_aliases(endpoints: Iterable[Endpoint], models: Iterable[str]) -> Wanted:
+    """`champion` is what production serves, `previous` what it served before; neither where nothing serves.
+
+    Args:
+        endpoints: all there are.
+        models: whose versions anybody ever decided about.
+    """
+    nothing: Wanted = {model: {"champion": None, "previous": None} for model in models}
+    served: Wanted = {
+        endpoint.stable.model: {
+            "champion": endpoint.stable.version,
+            "previous": endpoint.previous.version if endpoint.previous else None,
+        }
+        for endpoint in endpoints
+        if endpoint.champion and endpoint.stable
+    }
+    return {**nothing, **served}
 
 
 def _run_of(entry: Entry) -> UUID:

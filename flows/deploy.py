@@ -259,7 +259,8 @@ def ask_when_free(wiring: Wiring, request: Request) -> Rollout | None:
     while True:
         endpoint = wiring.store.endpoint(request.endpoint)
         known = wiring.store.rollout(request.id)
-        if known is None and endpoint and endpoint.stable and _same(endpoint.stable, request.release):
+        serves = endpoint is not None and not endpoint.removed and endpoint.stable
+        if known is None and serves and _same(serves, request.release):
             get_run_logger().info(
                 "endpoint %s serves version %s already", request.endpoint, request.release.version
             )

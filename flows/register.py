@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from configs.load import LoadedHosting, ProjectError, dump, load_hosting
+from configs.project import Hosting, Project
 from configs.samples import SampleFile
 from deploy.errors import Permanent as DeployPermanent
 from deploy.plan import check_serving
@@ -32,13 +33,22 @@ from registry import tracking
 from registry.errors import Permanent as RegistryPermanent
 from registry.port import ModelVersion
 from steps import archive, sheet, trial
-from steps.archive import Gathered
+from steps.archive import Gathered, Given
+from steps.baseline import QUALITY
+from steps.baseline_folder import ATTRIBUTIONS, BIAS, FOLDER
 from steps.errors import Permanent as StepPermanent
 from steps.job import digest_of
 from steps.samples import FILE as SAMPLES_FILE
 from steps.samples import Sample, choose
 from steps.samples import write as write_samples
 from steps.trial import Tried
+
+BASELINE_FILES = {
+    "ModelQuality": QUALITY,
+    "ModelBias": BIAS,
+    "ModelExplainability": ATTRIBUTIONS,
+}
+"""What other kinds of monitor compare with; only a build can make it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,7 @@ def register(
     samples: list[dict[str, Any]],
     author: str = "",
     untried: bool = False,  # noqa: FBT001, FBT002 - Prefect's parameters go by name
+    baseline: str = "",
 ) -> State[Any]:
     """Check, try and register an archive as a version of the project's model.
 
@@ -69,12 +80,15 @@ def register(
         samples: entries of a samples file with absolute paths; the archive's own samples when empty.
         author: who registers; the operating-system user when empty.
         untried: run nothing here; the endpoint tests on staging are then the first to ask.
+        baseline: path of training data, or of a folder with `statistics.json` and `constraints.json`, that
+            monitors compare with; the archive's own when empty.
     """
     wiring = connect()
     try:
         loaded = resting_on_samples(load_hosting(Path(project)))
         with tempfile.TemporaryDirectory(dir=_passing(wiring), prefix="tmp-register-") as place:
-            gathered = check(loaded, wiring.settings.target, Path(archive), Path(place))
+            given = _given(loaded, baseline)
+            gathered = check(loaded, wiring.settings.target, Path(archive), Path(place), given)
             files = [SampleFile.model_validate(one) for one in samples]
             asked = choose(files, gathered.samples, many=gathered.contents.kind == "multi-model")
             skip = untried or bool(loaded.project.container.image)
@@ -90,6 +104,12 @@ def register(
     )
 
 
+def _given(loaded: LoadedHosting, baseline: str) -> Given | None:
+    project = loaded.project
+    target = project.data.target if isinstance(project, Project) else ""
+    return Given(Path(baseline), target) if baseline else None
+
+
 def _passing(wiring: Wiring) -> Path:
     """Where what a killed run leaves is removed in time."""
     folder = wiring.settings.home / "packages"
@@ -98,10 +118,12 @@ def _passing(wiring: Wiring) -> Path:
 
 
 @task(name="check archive")
-def check(loaded: LoadedHosting, target: str, source: Path, place: Path) -> Gathered:
+def check(
+    loaded: LoadedHosting, target: str, source: Path, place: Path, given: Given | None = None
+) -> Gathered:
     """What is in the archive, and whether it fits the project."""
     project = loaded.project
-    gathered = archive.gather(source, place, own_image=bool(project.container.image))
+    gathered = archive.gather(source, place, own_image=bool(project.container.image), given=given)
     stated = gathered.contents.model
     if stated and stated != project.model:
         raise archive.ArchiveRefused(
@@ -117,7 +139,26 @@ def check(loaded: LoadedHosting, target: str, source: Path, place: Path) -> Gath
     whole = {"part": "archive", "is": archive.described(gathered.contents)}
     create_table_artifact(key="archive", table=[whole, *rows], description=f"digest {gathered.digest}")
     get_run_logger().info("%s, digest %s", archive.described(gathered.contents), gathered.digest[:12])
+    for told in watched_with(project, gathered):
+        get_run_logger().warning("%s", told)
     return gathered
+
+
+def watched_with(project: Hosting, gathered: Gathered) -> Iterator[str]:
+    """What is to be said of the baseline, one sentence each; nothing when nobody watches."""
+    brought = gathered.baseline
+    yield from (f"baseline: {note}" for note in (brought.notes if brought else ()))
+    if project.monitor is None:
+        return
+    if project.monitor.data_quality and brought is None:
+        yield (
+            "monitor.data_quality has nothing to compare with: give training data, or a folder with "
+            "statistics.json and constraints.json, as --baseline"
+        )
+    inside = gathered.folder / FOLDER
+    for kind, name in BASELINE_FILES.items():
+        if kind in project.monitor.kinds and not (inside / name).is_file():
+            yield f"{kind} is watched and not compared: the archive has no {FOLDER}/{name}"
 
 
 @task(name="try samples", timeout_seconds=3600)
@@ -163,6 +204,9 @@ def evidence(entry: Entry, out: Path) -> dict[str, Any]:
     kinds: dict[str, Any] = {
         "package": {"passed": True, "kind": contents.kind, "parts": dict(contents.parts)},
     }
+    brought = entry.gathered.baseline
+    if brought and brought.source:
+        kinds["package"]["baseline"] = brought.record()
     if entry.tried:
         compared = sum(one.expected for one in entry.tried)
         kinds["samples"] = {"passed": True, "requests": len(entry.tried), "expected_answers": compared}
@@ -192,12 +236,15 @@ def _report(entry: Entry, tags: Mapping[str, str], folder: Path) -> tracking.Run
 
 
 def _sheet(entry: Entry, tags: Mapping[str, str]) -> registering.Sheet:
-    project = entry.loaded.project
+    project, brought = entry.loaded.project, entry.gathered.baseline
+    facts = {name: tags[name] for name in ("digest", "author", "git_commit") if tags[name]}
+    if brought:
+        facts["baseline"] = f"{brought.rows:,} rows of {brought.source or 'the archive itself'}"
     return lambda link: sheet.archive_sheet(
         f"{project.model}: {project.description or project.name}",
         entry.gathered.contents,
         entry.samples,
         entry.tried,
-        facts={name: tags[name] for name in ("digest", "author", "git_commit") if tags[name]},
+        facts=facts,
         link=link,
     )

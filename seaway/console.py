@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -11,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+PIPED = 160
+"""Columns of a table that goes into a file or another program."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
@@ -50,16 +54,28 @@ def show(title: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty:
         emit(list(rows))
         return
     if not rows:
-        Console().print(empty)
+        _console().print(empty)
         return
     table = Table(title=title, title_justify="left")
     for name in rows[0]:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
-    Console().print(table)
+        table.add_row(*(_cell(value) for value in row.values()))
+    _console().print(table)
 
 
 def say(text: str) -> None:
     """Print a line for people."""
-    Console(highlight=False).print(text)
+    _console(highlight=False).print(text)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return "" if value is None else str(value)
+
+
+def _console(*, highlight: bool = True) -> Console:
+    """As wide as the terminal; where there is none, wide enough that tables stay readable."""
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED
+    return Console(highlight=highlight, width=width)

@@ -26,13 +26,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from deploy.errors import RolloutRefused
 from deploy.release import Release
 from flows.approvals import Approvals
 from flows.artifacts import rollout_sentence
 from flows.monitoring.exporting import CONTENT_TYPE
 from flows.monitoring.logbook import Logbook
 from flows.monitoring.watching import Caller
-from flows.pruning import prune_monitoring, prune_packages
+from flows.pruning import prune_captures, prune_monitoring, prune_packages
 from flows.trigger import TriggerError
 from flows.wiring import Wiring, connect, utc_now
 from registry.deliveries import Deliveries
@@ -119,6 +120,8 @@ class Loops:
             log.info(
                 "removed %d hours of decoded traffic and labels, the last from %s", len(gone), gone[-1].name
             )
+        if gone := prune_captures(self._wiring, now):
+            log.info("removed %d hours of captured traffic, the last from %s", len(gone), gone[-1].name)
 
     def _registry(self) -> None:
         if not self._ledger_holds():
@@ -197,6 +200,7 @@ class Interface:
             Route("/metrics", self.metrics),
             Route("/webhooks/mlflow", self.webhook, methods=["POST"]),
             Route("/api/endpoints", self._guarded(self.endpoints)),
+            Route("/api/endpoints/{endpoint}", self._guarded(self.remove), methods=["DELETE"]),
             Route("/api/endpoints/{endpoint}/abort", self._guarded(self.abort), methods=["POST"]),
             Route("/api/endpoints/{endpoint}/labels", self._guarded(self.labels), methods=["POST"]),
             Route("/api/reconcile", self._guarded(self.reconcile), methods=["POST"]),
@@ -241,6 +245,19 @@ class Interface:
             return JSONResponse({"error": f"no rollout runs on endpoint {endpoint}"}, 404)
         return JSONResponse({"rollout": found.request.id}, 202)
 
+    async def remove(self, request: Request) -> Response:
+        """Remove an endpoint; `?abort=true` ends its rollout too, `?reason=` is kept in the history."""
+        endpoint, asked = request.path_params["endpoint"], request.query_params
+        reason, abort = asked.get("reason", "") or "removed over the API", asked.get("abort") == "true"
+        store = self._wiring.store
+        if await run_in_threadpool(store.endpoint, endpoint) is None:
+            return JSONResponse({"error": f"there is no endpoint {endpoint}"}, 404)
+        try:
+            await run_in_threadpool(lambda: store.remove(endpoint, reason, utc_now(), abort=abort))
+        except RolloutRefused as refusal:
+            return JSONResponse({"error": str(refusal)}, 409)
+        return Response(status_code=202)
+
     async def labels(self, request: Request) -> Response:
         """What really happened, as JSON Lines or a list; answers how many were taken, and why others not."""
         return await labels.post(self._wiring, request, utc_now())
@@ -278,6 +295,7 @@ def overview(wiring: Wiring) -> list[dict[str, object]]:
                 "scaling": _scaling(endpoint.stable),
                 "rollout": rollout_sentence(latest[0]) if latest else None,
                 "running": bool(latest and not latest[0].state.phase.final),
+                "removing": endpoint.removed,
                 "url": wiring.invocations(endpoint.name),
             }
         )

@@ -176,7 +176,7 @@ class Application:
             return Answer(200, self._counts.metrics().encode(), "text/plain; version=0.0.4")
         return None if self._manages is None else self._manages.manage(method, path, headers, body)
 
-    def _refused(self, method: str, path: str) -> Answer | None:
+    def refused(self, method: str, path: str) -> Answer | None:
         """404 and 405, before anything is read."""
         own = self._counts is not None and path == METRICS
         own = own or (self._manages is not None and (path == MODELS or path.startswith(MODELS + "/")))
@@ -219,7 +219,7 @@ class Application:
 
     async def _serve(self, scope: Any, protocol: Any) -> None:
         method, path = scope.method, scope.path
-        refusal = self._refused(method, path)
+        refusal = self.refused(method, path)
         if refusal is not None or path == contract.PING:
             send(refusal or await self._pinged(), protocol, close=self.draining)
             return
@@ -235,10 +235,11 @@ class Application:
         began = time.perf_counter()
         if path == MODELS and scope.query_string:
             path = f"{path}?{scope.query_string}"
-        events = path == contract.RESPONSE_STREAM
+        events, failures = path == contract.RESPONSE_STREAM, list[int]()
         if events:
             headers["accept"] = headers.get(contract.STREAM_ACCEPT, "")
-            answer = framed(await self._computed(method, contract.INVOCATIONS, headers, body))
+            answer = await self._computed(method, contract.INVOCATIONS, headers, body)
+            answer = framed(answer, failures.append)
         else:
             answer = await self._computed(method, path, headers, body)
         missing: Missing | None = "streamed" if events else None
@@ -254,7 +255,7 @@ class Application:
             took = time.perf_counter() - began
             if whole is None:
                 missing = missing or "too long"
-            answer = replace(whole or answer, status=stream.status)
+            answer = replace(whole or answer, status=failures[0] if failures else stream.status)
         self.offer(path, (came, took), headers, body, answer, missing)
 
     async def _computed(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:

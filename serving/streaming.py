@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,16 +17,27 @@ from serving.responder import Answer
 log = logging.getLogger("serving")
 
 
-def framed(answer: Answer) -> Answer:
+def framed(answer: Answer, failed: Callable[[int], None]) -> Answer:
     """A successful answer as the event stream of `InvokeEndpointWithResponseStream`; others as they are.
 
-    An error in the middle of the answer becomes the stream's last frame.
+    An error in the middle of the answer becomes the stream's last frame, and `failed` is told the status
+    that it would have had as an ordinary answer.
     """
     if not 200 <= answer.status < 300:
         return answer
     parts = answer.stream if answer.stream is not None else iter([answer.body])
     named = (*answer.headers, (contract.STREAM_CONTENT_TYPE, answer.content_type))
-    return Answer(answer.status, b"", eventstream.CONTENT_TYPE, named, eventstream.frames(parts))
+    return Answer(
+        answer.status, b"", eventstream.CONTENT_TYPE, named, eventstream.frames(_noticed(parts, failed))
+    )
+
+
+def _noticed(parts: Iterable[bytes], failed: Callable[[int], None]) -> Iterator[bytes]:
+    try:
+        yield from parts
+    except Exception as error:
+        failed(504 if isinstance(error, TimeoutError) else 500)
+        raise
 
 
 class Stream:

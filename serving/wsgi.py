@@ -1,8 +1,9 @@
 """The model server as a WSGI application: `gunicorn serving.wsgi:app`.
 
-The same behaviour as under Granian, since the same `Application` answers. The model is loaded when somebody
-asks this module for `app`; importing it does nothing. Every worker captures for itself, and writes what it
-still holds when it ends.
+The same `Application` answers as under Granian, event streams included; but it answers one request after the
+other, and nobody ends a call that takes too long except gunicorn, which ends the worker. The model is loaded
+when somebody asks this module for `app`; importing it does nothing. Every worker captures for itself, and
+writes what it still holds when it ends.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import atexit
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from serving import contract
 from serving.answers import failure, too_large
 from serving.app import DISCARDED, MODELS, Application, Limits
 from serving.responder import Answer, Responder
+from serving.streaming import framed
 
 if TYPE_CHECKING:
     from serving.capture import Recorder
@@ -41,21 +43,9 @@ class WsgiApplication:
 
     def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        came = time.time()
-        path, asked, body = _path(environ), headers(environ), _body(environ, self._limit)
-        began = time.perf_counter()
-        if body is None:
-            error = too_large(self._limit)
-            answer = failure(error.status, str(error))
-        else:
-            answer = self._application.answer(environ["REQUEST_METHOD"], path, asked, body)
-
-        def offer(whole: Answer, parts: bytes | None) -> None:
-            took = None if body is None else time.perf_counter() - began
-            missing: Missing | None = "too long" if parts is None else None
-            kept = replace(whole, body=parts or b"")
-            self._application.offer(path, (came, took), asked, body or b"", kept, missing)
-
+        came, method, path = time.time(), environ["REQUEST_METHOD"], _path(environ)
+        call = _Call(came, method, path, headers(environ), _body(environ, self._limit))
+        answer = self._answer(call)
         lines = [*answer.headers]
         if answer.content_type:
             lines.append(("content-type", answer.content_type))
@@ -63,13 +53,21 @@ class WsgiApplication:
             lines.append(("content-length", str(len(answer.body))))
         start_response(f"{answer.status} {_phrase(answer.status)}", lines)
         if answer.stream is None:
-            offer(answer, answer.body)
+            self._offer(call, answer, answer.body)
             return [answer.body]
-        return self._kept(answer, answer.stream, offer) if self._captures else answer.stream
+        return self._kept(call, answer, answer.stream) if self._captures else answer.stream
 
-    def _kept(
-        self, answer: Answer, stream: Iterable[bytes], offer: Callable[[Answer, bytes | None], None]
-    ) -> Iterator[bytes]:
+    def _answer(self, call: _Call) -> Answer:
+        if call.body is None:
+            error = too_large(self._limit)
+            return failure(error.status, str(error))
+        if not call.events:
+            return self._application.answer(call.method, call.path, call.headers, call.body)
+        call.headers["accept"] = call.headers.get(contract.STREAM_ACCEPT, "")
+        answer = self._application.answer("POST", contract.INVOCATIONS, call.headers, call.body)
+        return framed(answer, call.failures.append)
+
+    def _kept(self, call: _Call, answer: Answer, stream: Iterable[bytes]) -> Iterator[bytes]:
         """The parts of a streamed answer, offered for capture once it is complete."""
         parts, size = list[bytes](), 0
         try:
@@ -79,9 +77,39 @@ class WsgiApplication:
                     parts.append(part)
                 yield part
         except Exception:
-            offer(replace(answer, status=500), b"")
+            self._offer(call, replace(answer, status=500), b"")
             raise
-        offer(answer, b"".join(parts) if size <= self._limit else None)
+        status = call.failures[0] if call.failures else answer.status
+        self._offer(call, replace(answer, status=status), b"".join(parts) if size <= self._limit else None)
+
+    def _offer(self, call: _Call, answer: Answer, body: bytes | None) -> None:
+        """Have it captured, unless the model was never asked; `body` is None when it was too long to keep."""
+        if self._application.refused(call.method, call.path) is not None:
+            return
+        took = None if call.body is None else time.perf_counter() - call.began
+        missing: Missing | None = "streamed" if call.events else "too long" if body is None else None
+        kept = replace(answer, body=body or b"")
+        self._application.offer(call.path, (call.came, took), call.headers, call.body or b"", kept, missing)
+
+
+@dataclass(slots=True)
+class _Call:
+    """One request, and what became of it."""
+
+    came: float
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes | None
+    """None when it is longer than the limit."""
+    began: float = field(default_factory=time.perf_counter)
+    failures: list[int] = field(default_factory=list)
+    """Statuses of what broke off within an event stream."""
+
+    @property
+    def events(self) -> bool:
+        """Its answer is to be an event stream."""
+        return self.path == contract.RESPONSE_STREAM and self.method == "POST"
 
 
 def headers(environ: Mapping[str, Any]) -> dict[str, str]:

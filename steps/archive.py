@@ -18,7 +18,8 @@ from serving.errors import ServingError
 from serving.handlers import byo
 from serving.multimodel import index
 from serving.pipeline import stages
-from steps import samples
+from steps import archive_baseline, samples
+from steps.archive_baseline import Brought
 from steps.errors import Permanent
 from steps.samples import Sample
 
@@ -52,30 +53,45 @@ class Gathered:
     contents: Contents
     samples: tuple[Sample, ...]
     """Those that lie in it."""
+    baseline: Brought | None = None
+    """What monitors will compare with; None when there is nothing."""
 
 
-def gather(source: Path, place: Path, *, own_image: bool = False) -> Gathered:
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What somebody adds to an archive, so that monitors have something to compare with."""
+
+    baseline: Path
+    """Training data, or a folder with `statistics.json` and `constraints.json`."""
+    target: str = ""
+    """Column of the data that the model predicts; empty when that is not known."""
+
+
+def gather(source: Path, place: Path, *, own_image: bool = False, given: Given | None = None) -> Gathered:
     """Check an archive or a folder, and have both in `place`.
 
     Args:
         source: `model.tar.gz`, or a folder with what would be in one; a folder of models is packed as such.
         place: an empty folder.
         own_image: the project brings an image, which may serve files of any kind.
+        given: a baseline that is packed with the rest; the archive has another digest then.
 
     Raises:
         ArchiveRefused: it cannot be served; the message says why.
+        DataRefused: its baseline, or the given one, cannot be used.
     """
     folder, archive = place / "unpacked", place / "model.tar.gz"
     try:
         _copy(source, folder)
         found = _indexed(folder)
         contents = inspect(folder, own_image=own_image)
-        if source.is_file() and not found:
+        brought = _with_baseline(folder, contents, given)
+        if source.is_file() and not found and not given:
             shutil.copyfile(source, archive)
             digest = package.digest(archive)
         else:
             digest = package.write(folder, archive)
-        return Gathered(archive, digest, folder, contents, tuple(_samples(folder, contents)))
+        return Gathered(archive, digest, folder, contents, tuple(_samples(folder, contents)), brought)
     except ServingError as error:
         raise ArchiveRefused(f"{source.name} cannot become a version: {error}") from error
     except OSError as error:
@@ -90,9 +106,12 @@ def inspect(folder: Path, *, own_image: bool = False) -> Contents:
         ServingError: a manifest or a list cannot be used.
     """
     if (folder / index.FILE).is_file():
-        return Contents("multi-model", "", tuple(_models(folder)))
+        return Contents("multi-model", "", tuple(_models(folder, own_image=own_image)))
     if (folder / stages.FILE).is_file():
-        listed = tuple((one.name, one.url or _kind(folder / one.folder)) for one in stages.read(folder))
+        listed = tuple(
+            (one.name, one.url or _kind(folder / one.folder, own_image=own_image))
+            for one in stages.read(folder)
+        )
         named = (folder / package.MANIFEST).is_file()
         return Contents("pipeline", package.load_manifest(folder).model if named else "", listed)
     if (folder / package.MANIFEST).is_file():
@@ -111,6 +130,17 @@ def one_model(folder: Path) -> bool:
     """Whether an unpacked version is a package of one model, which can be scored on a table."""
     others = (index.FILE, stages.FILE)
     return (folder / package.MANIFEST).is_file() and not any((folder / name).is_file() for name in others)
+
+
+def _with_baseline(folder: Path, contents: Contents, given: Given | None) -> Brought | None:
+    if given is None:
+        return archive_baseline.own(folder)
+    if contents.kind == "multi-model":
+        raise ArchiveRefused(
+            f"{described(contents)} have no common baseline, and monitors do not tell them apart; "
+            "leave the baseline out, or serve the model that you watch by itself"
+        )
+    return archive_baseline.put(folder, given.baseline, given.target)
 
 
 def _copy(source: Path, folder: Path) -> None:
@@ -133,10 +163,10 @@ def _indexed(folder: Path) -> bool:
     return bool(keys)
 
 
-def _models(folder: Path) -> Iterator[tuple[str, str]]:
+def _models(folder: Path, *, own_image: bool) -> Iterator[tuple[str, str]]:
     for key in index.read(folder):
         with _unpacked(folder / key) as place:
-            yield key, _kind(place)
+            yield key, _kind(place, own_image=own_image)
 
 
 def _samples(folder: Path, contents: Contents) -> Iterator[Sample]:
@@ -148,8 +178,8 @@ def _samples(folder: Path, contents: Contents) -> Iterator[Sample]:
                 yield found
 
 
-def _kind(folder: Path) -> str:
-    return inspect(folder).kind
+def _kind(folder: Path, *, own_image: bool) -> str:
+    return inspect(folder, own_image=own_image).kind
 
 
 class _unpacked:  # noqa: N801 (used as a statement)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from configs.bias import Groups
 from configs.monitor import Monitor
 from monitoring.payloads import plain_label
 from monitoring.rows import LABEL, PREDICTED, SCORE
@@ -32,6 +33,9 @@ PROFILE, STATISTICS, CONSTRAINTS, NOTES = (
     "notes.json",
 )
 BIAS, ATTRIBUTIONS, PREPROCESS = "bias.json", "attributions.json", "preprocess.py"
+FOREST = "forest.json"
+LEAST = 200
+"""Training rows from which a forest is grown."""
 SEED = 7
 """Of subsamples, folds and trees."""
 BROKEN = (ArithmeticError, LookupError, TypeError, ValueError, StepError)
@@ -130,6 +134,17 @@ def _data_quality(ground: Ground) -> Made:
     }, ()
 
 
+def _row_outliers(ground: Ground) -> Made:
+    """An isolation forest of the rows that the model was trained on."""
+    from monitoring.drift import forest
+
+    if ground.seen.height < LEAST:
+        return {}, (f"fewer than {LEAST} training rows say too little about which rows are unusual",)
+    names = [one.name for one in ground.manifest.inputs]
+    grown = forest.fit(ground.inputs(ground.seen), names, seed=SEED)
+    return {FOREST: encoded(forest.document(grown))}, ()
+
+
 def _model_quality(ground: Ground) -> Made:
     """Metrics of the hold-out, and what estimates them without labels."""
     manifest = ground.manifest
@@ -149,8 +164,9 @@ def _bias(ground: Ground) -> Made:
     wanted = ground.monitor.bias if ground.monitor else None
     if wanted is None:
         return {}, ()
+    inputs = [one.name for one in ground.manifest.inputs]
     outcome = outcome_of(ground.manifest.task)
-    config = BiasConfig.of(wanted.model_dump(), allowed=wanted.allowed, outcome=outcome)
+    config = BiasConfig.of(wanted.model_dump(), inputs=inputs, outcome=outcome)
     found = analyse(ground.rows(), config, None, mode=wanted.mode, seed=SEED)
     analysis = found.documents.get("analysis.json")
     return {BIAS: encoded(analysis)} if analysis else {}, found.notes
@@ -170,6 +186,7 @@ def _explainability(ground: Ground) -> Made:
 
 PARTS: Mapping[str, Callable[[Ground], Made]] = {
     "data quality": _data_quality,
+    "row outliers": _row_outliers,
     "model quality": _model_quality,
     "bias": _bias,
     "explainability": _explainability,
@@ -180,7 +197,8 @@ def relevant(monitor: Monitor | None) -> dict[str, Any]:
     """The part of the project's settings that the folder depends on; thresholds are laid over it later."""
     if monitor is None:
         return {}
-    bias = monitor.bias.model_dump(mode="json") if monitor.bias else None
+    measured = set(Groups.model_fields) - {"rule", "alpha"}
+    bias = monitor.bias.model_dump(mode="json", include=measured) if monitor.bias else None
     explain = monitor.explainability
     return {
         "bias": bias,

@@ -46,7 +46,7 @@ def of_holdout(
         groups.model_dump(),
         label=project.data.target,
         predicted=PREDICTED,
-        features=tables.columns(project.data.features),
+        inputs=tables.columns(project.data.features),
     )
     answered = rows.with_columns(pl.Series(PREDICTED, said.tolist()))
     return analyse(answered, config, None, mode=groups.mode, seed=project.train.seed)

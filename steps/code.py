@@ -35,14 +35,16 @@ def project_code(folder: Path) -> Iterator[None]:
         }
         for name in aside:
             del sys.modules[name]
+        before = dict(sys.modules)
         sys.path.insert(0, str(folder))
         importlib.invalidate_caches()
         try:
             yield
         finally:
             sys.path.remove(str(folder))
-            for name in [name for name, module in list(sys.modules.items()) if _inside(module, folder)]:
-                del sys.modules[name]
+            for name, module in list(sys.modules.items()):
+                if module is not before.get(name) and _inside(module, folder):
+                    del sys.modules[name]
             sys.modules.update(aside)
 
 

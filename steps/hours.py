@@ -10,15 +10,15 @@ import fcntl
 import logging
 import shutil
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from configs.retention import Item, Retention
 from monitoring.profiles import Kind, Profile
@@ -29,6 +29,7 @@ from steps.ageing import prune_hours
 from steps.errors import DataRefused
 from steps.hour import ROWS, Hour, Seal, batches, measured, profiled
 from steps.listing import Listing, listing
+from steps.side_by_side import Done, Job, decoded, pays
 from steps.window import Window, joined, window
 
 __all__ = [
@@ -52,6 +53,8 @@ AT_ONCE = 16_384
 """Records that are decoded together."""
 LARGEST = 32 << 20
 """Bytes of lines that are decoded together, nearly."""
+_READ = 8 << 20
+"""Bytes of a capture file that are read at once."""
 EXAMPLES = 20
 WORK = ".work"
 """Folder of a variant where an hour is prepared."""
@@ -135,24 +138,56 @@ def gather(
         blocks: reads such a file; None for captures.
     """
     changed: list[Hour] = []
-    unread: list[DataRefused] = []
+    unread: list[str] = []
     root = stock.root / variant
     told = 0
-    with alone(root):
-        for at, files in found:
-            hour = Hour(root / f"{at:%Y/%m/%d/%H}")
-            work = _Work(stock, variant, hour, blocks, partial(_further, progress, told))
-            try:
-                if work.complete(files):
-                    changed.append(hour)
-            except DataRefused as refusal:
-                unread.append(refusal)
-            told += work.records
+    with alone(root) as lock:
+        for done in _completed(stock, variant, found, lock, progress, blocks):
+            if done.changed:
+                changed.append(Hour(root / f"{done.at:%Y/%m/%d/%H}"))
+            if done.refusal:
+                unread.append(done.refusal)
+            told += done.records
     if unread and not told and not changed:
-        raise unread[0]
+        raise DataRefused(unread[0])
     for error in unread:
         log.warning("an hour of %s is left out: %s", variant, error)
-    return tuple(changed)
+    return tuple(sorted(changed, key=lambda hour: hour.at))
+
+
+def _completed(
+    stock: Stock, variant: str, found: Listing, lock: IO[str], progress: Progress, blocks: Blocks | None
+) -> Iterator[Done]:
+    """What became of every hour; side by side where it pays."""
+    layout = stock.layout(variant)
+    jobs = [Job(stock.root, variant, at, files, layout, stock.key, stock.reading) for at, files in found]
+    heard: set[datetime] = set()
+    told = 0
+    waiting = [job for job in jobs if _Work(job).new()] if blocks is None and stock.handler is None else []
+    if pays(waiting):
+        with closing(decoded(waiting, lock.fileno())) as every:
+            for done in every:
+                heard.add(done.at)
+                told += done.records
+                progress(told)
+                yield done
+    for job in jobs:
+        if job.at not in heard:
+            done = _one(_Work(job, stock.handler, blocks, partial(_further, progress, told)))
+            told += done.records
+            yield done
+
+
+def apart(job: Job) -> Done:
+    """Complete one hour of a variant whose lock somebody else holds."""
+    return _one(_Work(job))
+
+
+def _one(work: _Work) -> Done:
+    try:
+        return Done(work.job.at, work.complete(), work.records)
+    except DataRefused as refusal:
+        return Done(work.job.at, changed=False, records=work.records, refusal=str(refusal))
 
 
 def _further(progress: Progress, before: int, records: int) -> None:
@@ -160,14 +195,14 @@ def _further(progress: Progress, before: int, records: int) -> None:
 
 
 @contextmanager
-def alone(root: Path) -> Iterator[None]:
-    """One process at a time works on a variant; what a dead one left is cleared."""
+def alone(root: Path) -> Iterator[IO[str]]:
+    """One process at a time works on a variant; what a dead one left is cleared. Gives the locked file."""
     root.mkdir(parents=True, exist_ok=True)
     with (root / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         shutil.rmtree(root / WORK, ignore_errors=True)
         try:
-            yield
+            yield lock
         finally:
             shutil.rmtree(root / WORK, ignore_errors=True)
 
@@ -176,16 +211,19 @@ class _Work:
     """The completion of one hour."""
 
     def __init__(
-        self, stock: Stock, variant: str, hour: Hour, blocks: Blocks | None, progress: Progress
+        self,
+        job: Job,
+        handler: Handler | None = None,
+        blocks: Blocks | None = None,
+        progress: Progress = silent,
     ) -> None:
-        self._stock = stock
-        self._blocks = blocks or partial(_captured, stock.key)
-        self._variant = variant
-        self._hour = hour
+        self.job = job
+        self._handler = handler
+        self._blocks = blocks or partial(_captured, job.key)
+        self._hour = Hour(job.root / job.variant / f"{job.at:%Y/%m/%d/%H}")
         self._progress = progress
-        self._layout = stock.layout(variant)
-        self._kinds = kinds_of(self._layout)
-        self._folder = stock.root / variant / WORK
+        self._kinds = kinds_of(job.layout)
+        self._folder = job.root / job.variant / WORK / f"{job.at:%Y%m%d%H}"
         self._parts: list[Path] = []
         self._counts: Counter[str] = Counter()
         self._examples: list[dict[str, str]] = []
@@ -194,37 +232,48 @@ class _Work:
         self.records = 0
         """Records that were read."""
 
-    def complete(self, files: Mapping[str, Any]) -> bool:
+    def new(self) -> list[str]:
+        """Names of the files that are not read yet."""
+        seal = self._before()
+        return sorted(set(self.job.files) - set(seal.files if seal else ()))
+
+    def _before(self) -> Seal | None:
+        """The seal of what stays; None where there is nothing, or where all is read anew."""
+        seal = self._hour.seal()
+        if seal and seal.reading != self._reading and set(seal.files) <= set(self.job.files):
+            return None  # read otherwise than now, and all of it is still there
+        return seal
+
+    @property
+    def _reading(self) -> str:
+        return sha256(repr((self.job.layout, self.job.reading)).encode()).hexdigest()[:16]
+
+    def complete(self) -> bool:
         """Read the files that are new; false when there are none.
 
         Raises:
             DataRefused: none of the new files can be read.
         """
-        reading = sha256(repr((self._layout, self._stock.reading)).encode()).hexdigest()[:16]
-        seal = self._hour.seal()
-        if seal and seal.reading != reading and set(seal.files) <= set(files):
-            seal = None  # read otherwise than now, and all of it is still there
-        before = set(seal.files) if seal else set()
-        new = sorted(set(files) - before)
+        seal, new = self._before(), self.new()
         if not new:
             if seal and not self._hour.finished():
                 self._hour.finish(seal, profiled(batches(self._hour.rows), self._kinds))
             return False
-        self._folder.mkdir(exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
         try:
-            profile = profiled(self._decoded(new, files), self._kinds)
+            profile = profiled(self._decoded(new), self._kinds)
             if len(self._unreadable) == len(new) and not seal:
                 raise DataRefused(f"captures cannot be read: {next(iter(self._unreadable.values()))}")
             if len(self._unreadable) == len(new):
                 return False
-            self._write(seal, reading, new, profile)
+            self._write(seal, new, profile)
         finally:
             for part in self._parts:
                 part.unlink(missing_ok=True)
         return True
 
-    def _write(self, seal: Seal | None, reading: str, new: Sequence[str], profile: Profile) -> None:
-        before = seal or Seal(reading)
+    def _write(self, seal: Seal | None, new: Sequence[str], profile: Profile) -> None:
+        before = seal or Seal(self._reading)
         made = Seal(
             reading=before.reading,
             files=tuple(sorted({*before.files, *new} - set(self._unreadable))),
@@ -239,12 +288,12 @@ class _Work:
         old = self._hour.profile(self._kinds) if seal else Profile()
         self._hour.write(parts, made, lambda: old.merge(profile))
 
-    def _decoded(self, new: Sequence[str], files: Mapping[str, Any]) -> Iterator[pl.DataFrame]:
+    def _decoded(self, new: Sequence[str]) -> Iterator[pl.DataFrame]:
         """What profiles are made of, of one block after another; each block becomes a part."""
         for name in new:
             try:
-                for block in self._blocks(files[name], self._folder):
-                    found = decode(block, self._layout, self._variant, self._stock.handler)
+                for block in self._blocks(self.job.files[name], self._folder):
+                    found = decode(block, self.job.layout, self.job.variant, self._handler)
                     self._note(found)
                     yield measured(found.frame)
             except CaptureUnreadable as error:
@@ -286,7 +335,7 @@ def _plain(path: Path) -> Iterator[list[bytes]]:
     """Complete lines; a torn last one is left out."""
     left = b""
     with path.open("rb") as file:
-        while some := file.read(LARGEST):
+        while some := file.read(_READ):
             left += some
             whole = left.rfind(b"\n") + 1
             lines = left[:whole].split(b"\n")[:-1]

@@ -168,7 +168,7 @@ class World:
         (folder / f"{len(list(folder.iterdir()))}.jsonl").write_text("\n".join(lines) + "\n")
 
     def run(self, **more):
-        return Run.of(self.wiring, "b", lambda: self.now + SETTLE, environment={}, **more)
+        return Run.of(self.wiring, "b", lambda: self.now + SETTLE, **{"environment": {}, **more})
 
     def watch(self, since=NOON - HOUR):
         self.run().logbook.history.watch(Watch("b", "Scheduled", since))

@@ -2,11 +2,12 @@
 
     python -m benchmarks.monitoring.honesty [--models 10] [--days 1000] [--rows 1000] [--baseline 10000] [--seed 1]
 
-Each model has six columns of numbers and two of categories, and a baseline that is a sample as well. Every
-day a window is profiled, analysed and added to the watch. Printed: of how many healthy models each rule raises
-an alarm in all that time, on what share of the days, and after how many days it finds a shift of one column.
-Exit status 1 when the watch raises alarms on more than alpha of the models (beyond chance) or of the days, or
-misses a shift of half a standard deviation.
+Each model has six columns of numbers, one with missing values, and two of categories, one with a rare one, and
+a baseline that is a sample as well. Every day a window is profiled, analysed, its rows are scored by the
+isolation forest of the baseline, and it is added to the watch. Printed: of how many healthy models each rule
+raises an alarm in all that time, on what share of the days, and after how many days it finds a shift of one
+column. Exit status 1 when the watch raises alarms on more than alpha of the models (beyond chance), any check
+of seaway on more than alpha of the days, or the watch misses a shift of half a standard deviation.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import polars as pl
 
-from monitoring.drift import constraints, sequence
+from monitoring.drift import constraints, forest, isolation, sequence
 from monitoring.drift.analysis import DataQuality, analyse
 from monitoring.drift.constraints import Constraints
+from monitoring.drift.shares import Rule as Shares
+from monitoring.findings import Finding
 from monitoring.profiles import Profile, scan
 
 ALPHA = 0.05
@@ -29,14 +32,22 @@ HEALTHY_DAYS = 30
 """Before a shift begins."""
 PATIENCE = 120
 """Days after which a shift counts as missed."""
+SEED = 7
 Rule = Callable[[DataQuality], bool]
+CHECKS = "seaway: any violation of the day"
 WATCH = "seaway watch, alpha 5 % for ever"
 
 
-def draw(rng: np.random.Generator, rows: int, shift: float) -> Profile:
+def draw(rng: np.random.Generator, rows: int, shift: float) -> pl.DataFrame:
     numbers = {f"n{i}": rng.normal(shift if i == 0 else 0, 1, rows) for i in range(6)}
-    texts = {f"c{i}": rng.choice(["a", "b", "c", "d"], rows, p=[0.5, 0.3, 0.15, 0.05]) for i in range(2)}
-    return scan.profile(pl.DataFrame({**numbers, **texts}), threads=1)
+    numbers["n5"][rng.random(rows) < 0.02] = np.nan
+    shares = {"c0": [0.5, 0.3, 0.15, 0.0499, 0.0001], "c1": [0.5, 0.3, 0.15, 0.05, 0.0]}
+    texts = {name: rng.choice(list("abcde"), rows, p=p) for name, p in shares.items()}
+    return pl.DataFrame({**numbers, **texts})
+
+
+def profiled(frame: pl.DataFrame) -> Profile:
+    return scan.profile(frame, threads=1)
 
 
 def p_values(found: DataQuality) -> list[float]:
@@ -49,19 +60,29 @@ RULES: dict[str, Rule] = {
     "KS / chi2 p < 0.05 in any column": lambda found: min(p_values(found)) < 0.05,
     "the same, Bonferroni over columns": lambda found: min(p_values(found)) < 0.05 / len(found.features),
     "seaway q-values <= 0.05 (one day)": lambda found: bool(found.discoveries),
+    "Model Monitor: completeness, domains": lambda found: bool(found.shares),
+    "seaway: the same beyond chance": lambda found: any(one.violated for one in found.shares),
+    "seaway: rows by isolation forest": lambda found: bool(found.rows and found.rows.violated),
+    CHECKS: lambda found: (
+        any(one.violated for one in found.shares)
+        or any(one.drifted for one in found.features)
+        or bool(found.rows and found.rows.violated)
+    ),
 }
 
 
 def run(seed: int, options: argparse.Namespace, shift: float, days: int) -> dict[str, list[int]]:
     """Days, from 1, on which each rule raises an alarm."""
     rng = np.random.default_rng(seed)
-    baseline = draw(rng, options.baseline, 0)
+    seen = draw(rng, options.baseline, 0)
+    baseline, grown = profiled(seen), forest.fit(seen, seen.columns, seed=SEED)
     rules: Constraints = constraints.suggest(baseline)
     reference = sequence.begin(baseline, alpha=ALPHA)
     watch, alarms = sequence.Watch(), {name: list[int]() for name in (WATCH, *RULES)}
     for day in range(1, days + 1):
-        window = draw(rng, options.rows, shift if day > HEALTHY_DAYS else 0)
-        found = analyse(baseline, rules, window).details
+        rows = draw(rng, options.rows, shift if day > HEALTHY_DAYS else 0)
+        window = profiled(rows)
+        found = judged(analyse(baseline, rules, window, rule=Shares(alpha=ALPHA / 2)), grown, rows)
         watch = sequence.look(reference, watch, window)
         for name, rule in RULES.items():
             alarms[name] += [day] * rule(found)
@@ -69,6 +90,12 @@ def run(seed: int, options: argparse.Namespace, shift: float, days: int) -> dict
         if shift and all(any(day > HEALTHY_DAYS for day in each) for each in alarms.values()):
             break
     return alarms
+
+
+def judged(finding: Finding, grown: forest.Forest, rows: pl.DataFrame) -> DataQuality:
+    found = isolation.judge(grown, rows, ALPHA / 2)
+    details: DataQuality = (isolation.told(finding, found) if found else finding).details
+    return details
 
 
 def healthy(options: argparse.Namespace) -> bool:
@@ -79,7 +106,8 @@ def healthy(options: argparse.Namespace) -> bool:
         days = sum(len(one[name]) for one in runs) / options.models / options.days
         print(f"  {name:36} alarms for {ever:3} of {options.models} models   on {days:6.2%} of the days")
     ever = sum(bool(one[WATCH]) for one in runs)
-    return ever <= ALPHA * options.models + 2 * (ALPHA * options.models) ** 0.5
+    days = sum(len(one[CHECKS]) for one in runs) / options.models / options.days
+    return bool(days <= ALPHA and ever <= ALPHA * options.models + 2 * (ALPHA * options.models) ** 0.5)
 
 
 def shifted(options: argparse.Namespace, shift: float) -> float:

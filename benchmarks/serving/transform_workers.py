@@ -92,7 +92,11 @@ def _runner(workers: int, *, dask: bool) -> Iterator[Runner]:
     from steps.transform.dask import Dask
 
     with LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address="127.0.0.1:0",
+        host="127.0.0.1",
     ) as cluster:
         yield Dask(cluster.scheduler_address)
 

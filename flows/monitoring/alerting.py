@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
 from deploy.stored import text_of, value_of
 from flows.monitoring.executions import Action, Alert
-from flows.monitoring.tables import ACTIONS, ALERTS, HISTORY
+from flows.monitoring.tables import ACTIONS, ALERTS, CLAIMS, HISTORY
 from registry.tables import READ
+
+CLAIM = timedelta(minutes=10)
+"""Who has claimed an action and has not told its outcome for so long is dead; no action takes as long."""
 
 
 class Alerts:
@@ -82,10 +85,37 @@ class Alerts:
         query = sa.select(ACTIONS).where(ACTIONS.c.endpoint == endpoint, ACTIONS.c.outcome == "")
         return self._actions(query.order_by(ACTIONS.c.at, ACTIONS.c.id))
 
-    def done(self, action: Action, outcome: str) -> None:
-        """Note what came of an action."""
+    def claim(self, action: Action, holder: str, now: datetime) -> int:
+        """Claim an action before it is done; returns the number of the attempt, 0 when it is not to be done.
+
+        That is so when it is done, or when somebody has claimed it who may still be doing it. A second
+        attempt means that whoever made the first one died: nobody knows whether it was done.
+        """
         with self._engine.begin() as db:
-            db.execute(ACTIONS.update().where(ACTIONS.c.id == action.id).values(outcome=outcome or "done"))
+            if db.scalar(sa.select(ACTIONS.c.outcome).where(ACTIONS.c.id == action.id).with_for_update()):
+                return 0
+            claim = db.execute(sa.select(CLAIMS).where(CLAIMS.c.id == action.id)).first()
+            if claim and now.timestamp() - claim.at < CLAIM.total_seconds():
+                return 0
+            attempt = claim.attempts + 1 if claim else 1
+            values = {"holder": holder, "at": now.timestamp(), "attempts": attempt}
+            if claim:
+                db.execute(CLAIMS.update().where(CLAIMS.c.id == action.id).values(**values))
+            else:
+                db.execute(CLAIMS.insert().values(id=action.id, **values))
+        return attempt
+
+    def release(self, action: Action, holder: str) -> None:
+        """Give up a claim: it is certain that nothing was done, and the next run may try at once."""
+        mine = (CLAIMS.c.id == action.id, CLAIMS.c.holder == holder)
+        with self._engine.begin() as db:
+            db.execute(CLAIMS.update().where(*mine).values(at=0.0, attempts=CLAIMS.c.attempts - 1))
+
+    def done(self, action: Action, outcome: str) -> None:
+        """Note what came of an action; what was noted first stays."""
+        undone = (ACTIONS.c.id == action.id, ACTIONS.c.outcome == "")
+        with self._engine.begin() as db:
+            db.execute(ACTIONS.update().where(*undone).values(outcome=outcome or "done"))
 
     def taken(self, endpoint: str, last: int = 100) -> tuple[Action, ...]:
         """The latest actions with their outcomes, newest first."""

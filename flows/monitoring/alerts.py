@@ -9,6 +9,7 @@ from datetime import datetime
 from configs.monitor import MonitorAlarm
 from flows.monitoring.executions import Action, Alert, AlertStatus, Execution
 from flows.monitoring.windows import SCHEDULES
+from monitoring.drift import isolation, over_time
 from monitoring.findings import Figure, Violation
 
 Figures = Mapping[datetime, Sequence[Figure]]
@@ -58,6 +59,8 @@ def _values(name: str, figures: Sequence[Figure]) -> list[float]:
 
 def concerns(violation: Violation, figure: str) -> bool:
     """Whether a violation is about what a figure measures: its column, its metric, or the whole model."""
+    if figure in _WHOLE:
+        return violation.check == _WHOLE[figure]
     subject = dict(violation.subject)
     if column := subject.get("feature_name"):
         return figure in {f"{name}_{column}" for name in _OF_COLUMNS}
@@ -65,7 +68,14 @@ def concerns(violation: Violation, figure: str) -> bool:
     return figure in {metric, f"bias_metric_{metric}"} or (metric == "shap" and figure == "ndcg")
 
 
-_OF_COLUMNS = ("feature_baseline_drift", "feature_non_null", "feature_data")
+_WHOLE = {over_time.FIGURE: over_time.CHECK, isolation.FIGURE: isolation.CHECK}
+_OF_COLUMNS = (
+    "feature_baseline_drift",
+    "feature_non_null",
+    "feature_data",
+    "feature_type_match",
+    "feature_in_domain",
+)
 
 
 def count(alarm: MonitorAlarm, executions: Sequence[Execution], figures: Figures) -> Counted:

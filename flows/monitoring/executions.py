@@ -70,6 +70,8 @@ class Execution:
     """What it has read: a digest by hour. Another digest later means labels or captures that came late."""
     revision: int = 0
     """How often it was done; 0 before it ended for the first time."""
+    holder: str = ""
+    """Token of the run that looks at it, or looked last; what another one brings is not kept."""
 
     @property
     def exit_message(self) -> str:

@@ -10,20 +10,19 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from deploy.stored import text_of, value_of
+from flows.monitoring import leases
 from flows.monitoring.executions import Datapoint, Execution, Status, Watch
 from flows.monitoring.tables import EXECUTIONS, FIGURES, METADATA, WATCHES
 from flows.monitoring.windows import ON_DEMAND, Window
 from monitoring.findings import Figure
 from registry.tables import READ
 
-LEASE = timedelta(minutes=30)
-"""An execution that has said nothing for so long is taken over: its process was killed."""
 JUDGED = (Status.COMPLETED.value, Status.VIOLATED.value)
 OPEN = (Status.PENDING.value, Status.IN_PROGRESS.value)
 
@@ -71,50 +70,81 @@ class History:
     # ---- executions ---------------------------------------------------------------------------------------
 
     def claim(self, wanted: Execution, now: datetime) -> Execution | None:
-        """Begin an execution; None when its window was looked at, or somebody is looking at it now.
+        """Begin an execution; None when its window was looked at, or a living run is looking at it now.
 
-        One that the same flow run began, or that has said nothing for `LEASE`, is taken over, or ended if
+        One that the same flow run began, or whose lease nobody renews any more, is taken over, or ended if
         somebody wanted it to stop.
         """
         started = replace(wanted, status=Status.IN_PROGRESS, created=now, modified=now)
         try:
             with self._engine.begin() as db:
                 db.execute(EXECUTIONS.insert().values(**_key(started), **_values(started)))
+                leases.give(db, _key(started), started.holder, now)
         except sa.exc.IntegrityError:
             return self._take_over(started, now)
         return started
 
     def _take_over(self, started: Execution, now: datetime) -> Execution | None:
+        key = _key(started)
         with self._engine.begin() as db:
-            row = db.execute(sa.select(EXECUTIONS).where(_of(started))).one()
-            known = _execution(row)
+            known = _locked(db, started)
             same_run = bool(started.flow_run) and known.flow_run == started.flow_run
-            if known.status.final or (now - known.modified < LEASE and not same_run):
+            alive = not same_run and leases.held(db, key, started.holder, now, known.modified)
+            if known.status.final or alive:
                 return None
             stopping = known.status is Status.STOPPING
             status = Status.STOPPED if stopping else Status.IN_PROGRESS
             taken = replace(started, created=known.created, revision=known.revision, status=status)
-            mine = db.execute(
-                EXECUTIONS.update()
-                .where(_of(started), EXECUTIONS.c.modified == row.modified)
-                .values(**_values(taken))
-            ).rowcount
-        return taken if mine and not stopping else None
+            db.execute(EXECUTIONS.update().where(_of(started)).values(**_values(taken)))
+            if stopping:
+                leases.end(db, key)
+                return None
+            leases.give(db, key, started.holder, now)
+        return taken
 
-    def finish(self, ended: Execution, figures: Iterable[Figure] = ()) -> Execution:
+    def reopen(self, wanted: Execution, now: datetime) -> Execution | None:
+        """Begin to look again at a window that was looked at; None while a living run does, or has since.
+
+        Args:
+            wanted: the execution as it is known, with the holder that asks.
+            now: the present.
+        """
+        key = _key(wanted)
+        with self._engine.begin() as db:
+            known = _locked(db, wanted)
+            if known.revision != wanted.revision or leases.held(db, key, wanted.holder, now):
+                return None
+            values = _values(replace(known, holder=wanted.holder))
+            db.execute(EXECUTIONS.update().where(_of(wanted)).values(**values))
+            leases.give(db, key, wanted.holder, now)
+        return wanted
+
+    def renew(self, execution: Execution, now: datetime) -> bool:
+        """Renew the lease of what is looked at; False when it is somebody else's by now."""
+        with self._engine.begin() as db:
+            return leases.renew(db, _key(execution), execution.holder, now)
+
+    def leave(self, execution: Execution) -> None:
+        """Give up what is looked at, if it has not ended: the next run may begin it at once."""
+        with self._engine.begin() as db:
+            leases.leave(db, _key(execution), execution.holder)
+
+    def finish(self, ended: Execution, figures: Iterable[Figure] = ()) -> Execution | None:
         """Keep the end of an execution and its figures, in the place of those of an earlier look.
 
-        Returns the execution with its revision.
+        Returns the execution with its revision; None, and keeps nothing, when somebody else holds it by now.
         """
         with self._engine.begin() as db:
-            known = sa.select(EXECUTIONS.c.revision).where(_of(ended)).with_for_update()
-            before = db.scalar(known) or 0
-            kept = replace(ended, revision=before + 1)
+            known = _locked(db, ended)
+            if known.holder != ended.holder:
+                return None
+            kept = replace(ended, revision=known.revision + 1)
             db.execute(EXECUTIONS.update().where(_of(ended)).values(**_values(kept)))
             db.execute(FIGURES.update().where(_of(ended, FIGURES)).values(current=False))
             rows = [_figure_row(kept, figure) for figure in figures]
             if rows:
                 db.execute(FIGURES.insert(), rows)
+            leases.end(db, _key(ended))
         return kept
 
     def execution(self, endpoint: str, schedule: str, scheduled: datetime) -> Execution | None:
@@ -224,6 +254,11 @@ class History:
 
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def _locked(db: sa.Connection, execution: Execution) -> Execution:
+    """The execution as it is kept, which nobody else may change before the transaction ends."""
+    return _execution(db.execute(sa.select(EXECUTIONS).where(_of(execution)).with_for_update()).one())
 
 
 def _of(execution: Execution, table: sa.Table = EXECUTIONS) -> sa.ColumnElement[bool]:

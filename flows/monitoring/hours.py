@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from flows.monitoring.subject import PREPROCESS, Subject, Watched, subject
 from flows.monitoring.windows import HOUR, Window
 from flows.replaying import Kept, captured
-from monitoring.records import Layout, layout_of
-from monitoring.rows import AT, EVENT_ID, LABEL, PREDICTED, ROW
+from monitoring.records import Layout
+from monitoring.rows import AT, EVENT_ID, LABEL, LABEL_AT, PREDICTED, ROW
 from registry.errors import Permanent as RegistryPermanent
 from serving.errors import ServingError
-from serving.package import load_manifest
 from steps import hours as decoded
 from steps import joining
-from steps.errors import CodeFailed
+from steps.archive_baseline import requests
+from steps.errors import CodeFailed, DataRefused
 from steps.errors import Permanent as StepPermanent
 from steps.hour import Hour, hours_below
 
@@ -47,18 +47,28 @@ class Stretch:
     hours: tuple[Hour, ...]
     """The hours of the window that have rows."""
 
+    def lazy(self) -> pl.LazyFrame:
+        """Every row, with its label where that is known, still on disk."""
+        return decoded.joined(self.root, self.variant, self.window.start, self.window.end)
+
     def rows(self) -> pl.DataFrame:
-        """Every row, with its label where that is known."""
-        return decoded.joined(self.root, self.variant, self.window.start, self.window.end).collect()
+        """The same rows in memory."""
+        return self.lazy().collect()
 
     def labelled(self) -> pl.DataFrame:
         """Rows with a prediction whose label is known; others are not brought into memory."""
         import polars as pl
 
-        rows = decoded.joined(self.root, self.variant, self.window.start, self.window.end)
+        rows = self.lazy()
         if LABEL not in rows.collect_schema().names():
             return pl.DataFrame()
         return rows.filter(pl.col(LABEL).is_not_null(), pl.col(PREDICTED).is_not_null()).collect()
+
+    def some(self, most: int) -> pl.DataFrame:
+        """Rows as they were asked and answered, without labels: all, or so many evenly spaced at most."""
+        rows = self.lazy()
+        every = -(-self.count() // most)
+        return rows.drop(LABEL, LABEL_AT, strict=False).gather_every(max(1, every)).collect()
 
     def profile(self, kinds: dict[str, Kind]) -> Profile:
         """The profile of inputs, predicted label and score; of whole hours without reading their rows.
@@ -224,9 +234,9 @@ def _layout(known: Subject | None) -> Layout:
     if known is None:
         return Layout()
     try:
-        return layout_of(load_manifest(known.package))
-    except ServingError:
-        return Layout()  # code of somebody's own: names and types are read off the traffic
+        return requests(known.package)
+    except (ServingError, DataRefused):
+        return Layout()  # nothing is stated: names and types are read off the traffic
 
 
 def load_handler(file: Path) -> Handler:

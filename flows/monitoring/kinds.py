@@ -9,29 +9,40 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.monitor import Kind, Monitor
+from configs.monitor import DataQuality, Kind, Monitor
 from flows.monitoring import overlay
 from flows.monitoring.hours import Stretch
 from flows.monitoring.subject import Subject
+from flows.monitoring.windows import Window
 from monitoring.findings import Finding
-from serving.package import load_manifest
+from serving.package import MANIFEST, load_manifest
+from steps.archive_baseline import requests
+from steps.baseline_files import Known, edited
+from steps.hours import kinds_of
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from monitoring.drift.shares import Rule
     from monitoring.profiles import Kind as ColumnKind
     from monitoring.profiles import Profile
     from serving.manifest import Manifest
 
 SEED = 7
 """Of everything random: the same window always gives the same report."""
-PROFILE, CONSTRAINTS = "profile.bin", "constraints.json"
+PROFILE, CONSTRAINTS, FOREST = "profile.bin", "constraints.json", "forest.json"
+BROKEN = (ArithmeticError, LookupError, TypeError, ValueError)
+"""What columns that are unlike any other may raise; everything else stands without them."""
 QUALITY, BIAS, ATTRIBUTIONS, ESTIMATOR = (
     "model_quality.json",
     "bias.json",
     "attributions.json",
     "estimator.json",
 )
+
+
+_STATED = frozenset({"ModelQuality", "ModelBias"})
+"""Kinds that must know what the model predicts."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +60,8 @@ class Material:
 
     @cached_property
     def kinds(self) -> dict[str, ColumnKind]:
-        """How inputs are to be read."""
-        return {
-            one.name: "numeric" if one.type == "double" else "categorical" for one in self.manifest.inputs
-        }
+        """How inputs are to be read: as the manifest says, or the baseline of an archive without one."""
+        return kinds_of(requests(self.subject.package))
 
     @cached_property
     def rows(self) -> pl.DataFrame:
@@ -63,6 +72,12 @@ class Material:
     def profile(self) -> Profile:
         """Of the window's inputs, predicted labels and scores."""
         return self.stretch.profile(self.kinds)
+
+    def profile_of(self, window: Window) -> Profile:
+        """The same of a part of the window."""
+        if window == self.stretch.window:
+            return self.profile
+        return replace(self.stretch, window=window).profile(self.kinds)
 
     def part(self, name: str) -> Path | None:
         """A file of the baseline; None when the package has none."""
@@ -80,6 +95,9 @@ def analyse(kind: Kind, material: Material) -> Finding:
 
     A part that the package does not have is a note, and not a failure.
     """
+    if kind in _STATED and not (material.subject.package / MANIFEST).is_file():
+        note = f"nothing was judged: the archive has no {MANIFEST}, which says what its model predicts"
+        return Finding(kind, 0, notes=(note,))
     return _ANALYSES[kind](material)
 
 
@@ -96,7 +114,39 @@ def data_quality(material: Material) -> Finding:
         return _uncompared("DataQuality", window.rows, PROFILE)
     baseline = Profile.from_bytes(known.read_bytes())
     wanted = constraints.read(overlay.data_quality(rules, settings))
-    return drift(baseline.without(*settings.exclude), wanted, window.without(*settings.exclude))
+    found = drift(
+        baseline.without(*settings.exclude),
+        wanted,
+        window.without(*settings.exclude),
+        rule=_rule(settings, edited(Known(baseline, constraints.read(rules)))),
+    )
+    return _with_rows(found, material, settings) if settings.row_outliers else found
+
+
+def _rule(settings: DataQuality, stated: dict[str, set[str]]) -> Rule:
+    """Half of alpha is for shares of columns; the other for rows. What somebody set counts as it is."""
+    from monitoring.drift.shares import Rule
+
+    given = dict(stated)
+    for name, rule in settings.features.items():
+        given[name] = given.get(name, set()) | {key for key, value in rule if value is not None}
+    return Rule(settings.mode, settings.alpha / 2, given)
+
+
+def _with_rows(finding: Finding, material: Material, settings: DataQuality) -> Finding:
+    """Rows unlike those of the baseline too, where the package has a forest."""
+    from monitoring.drift import forest, isolation
+
+    known = material.document(FOREST)
+    if known is None or not finding.rows:
+        return finding
+    try:
+        grown = forest.read(known)
+        found = isolation.judge(grown, material.stretch.some(isolation.MOST), settings.alpha / 2)
+    except BROKEN as error:
+        note = f"rows were not scored: {type(error).__name__}: {error}"
+        return replace(finding, notes=(*finding.notes, note))
+    return isolation.told(finding, found) if found else finding
 
 
 def model_quality(material: Material) -> Finding:
@@ -143,8 +193,13 @@ def bias(material: Material) -> Finding:
     settings, known = material.settings.bias, material.document(BIAS)
     if settings is None:
         return _uncompared("ModelBias", 0, BIAS)
-    outcome = outcome_of(material.manifest.task)
-    config = BiasConfig.of(settings.model_dump(), allowed=settings.allowed, outcome=outcome)
+    config = BiasConfig.of(
+        settings.model_dump(),
+        inputs=[one.name for one in material.manifest.inputs],
+        allowed=settings.allowed,
+        alpha=settings.alpha,
+        outcome=outcome_of(material.manifest.task),
+    )
     found = judge(material.rows, config, known, mode=settings.mode, seed=SEED)
     return found if known else replace(found, notes=(*found.notes, *_uncompared("ModelBias", 0, BIAS).notes))
 
@@ -155,6 +210,7 @@ def explainability(material: Material) -> Finding:
     from monitoring.explain.analysis import analyse as compare
     from steps.attributions import Wish
     from steps.attributions import attributions as explain
+    from steps.explained_rows import sampled
 
     settings = material.settings.explainability
     known = material.document(ATTRIBUTIONS)
@@ -162,12 +218,19 @@ def explainability(material: Material) -> Finding:
         return _uncompared("ModelExplainability", material.stretch.count(), ATTRIBUTIONS)
     baseline = attributions.read(known)
     wish = Wish(rows=settings.rows, method=settings.method, seed=SEED).like(baseline)
-    live = explain(material.subject.package, material.rows, wish)
-    return compare(baseline, live, threshold=settings.threshold)
+    rows, notes = sampled(material.stretch.lazy(), material.manifest, settings.rows, SEED)
+    live = explain(material.subject.package, rows, wish)
+    found = compare(baseline, live, threshold=settings.threshold)
+    return replace(found, notes=(*found.notes, *notes))
 
 
 def _uncompared(kind: Kind, rows: int, part: str) -> Finding:
-    note = f"nothing was compared: the package has no baseline/{part}; build the version again to get one"
+    note = (
+        f"nothing was compared: the package has no baseline/{part}; build the version again, or register its "
+        "archive with --baseline, to get one"
+        if part == PROFILE
+        else f"nothing was compared: the package has no baseline/{part}; build the version again to get one"
+    )
     return Finding(kind, rows, notes=(note,))
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from flows.monitoring.alerting import Alerts
+from flows.monitoring.chains import Chains
 from flows.monitoring.decisions import Decisions
 from flows.monitoring.executions import Execution
 from flows.monitoring.exporting import Deed, exposition
@@ -22,13 +23,14 @@ class Logbook:
     history: History
     alerts: Alerts
     decisions: Decisions
+    chains: Chains
 
     @classmethod
     def of(cls, engine: sa.Engine) -> Logbook:
         """The logbook in a database; its tables are made if need be."""
         history = History(engine)
         history.create()
-        return cls(history, Alerts(engine), Decisions(engine))
+        return cls(history, Alerts(engine), Decisions(engine), Chains(engine))
 
     def latest(self) -> tuple[Execution, ...]:
         """The latest execution of every recurring schedule, whatever became of it."""

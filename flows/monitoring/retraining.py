@@ -36,8 +36,8 @@ def decide(wiring: Wiring, watched: Watched, alert: Alert, now: datetime) -> str
     kept = Decisions(wiring.engine)
     question = f"retrain:{alert.endpoint}:{alert.alarm}:{alert.since.isoformat()}"
     if (known := kept.known(question)) is None:
-        known = _weighed(wiring, watched, alert, question, now)
-        kept.keep(known)
+        weighed = _weighed(wiring, watched, alert, question, now)
+        known = weighed if kept.keep(weighed) else kept.known(question) or weighed  # somebody was faster
     if not known.acted:
         return f"not retrained: {known.reason}"
     file = project_file(wiring, watched)

@@ -1,8 +1,9 @@
 """One run for an endpoint, without Prefect: what is due is looked at, what came late is looked at again, and
 alarms follow.
 
-It may be killed at any moment and be done twice at once: a window is claimed before it is looked at, an
-execution and its figures are written together, and what an alarm asks for is written with the alarm.
+It may be killed at any moment and be done twice at once: a window is claimed before it is looked at, and
+held by a lease for as long as the run lives; an execution and its figures are written together, and what an
+alarm asks for is written with the alarm and claimed before it is done.
 """
 
 from __future__ import annotations
@@ -10,17 +11,21 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from configs.monitor import Kind
 from deploy.errors import DeployError
-from flows.monitoring import actions, alerts, guarding, paging, reports
+from flows.monitoring import actions, alerts, cloudwatch, guarding, paging, reports, standing
 from flows.monitoring.executions import FAILURE, NO_DATA, Action, Alert, Execution, Status, Watch
 from flows.monitoring.hours import Hours
 from flows.monitoring.kinds import Material, analyse
+from flows.monitoring.leases import BEAT, beating
 from flows.monitoring.logbook import Logbook
 from flows.monitoring.outcome import Outcome
 from flows.monitoring.subject import Watched, subject, watched
@@ -64,6 +69,9 @@ class Run:
         clock: tells the time.
         flow_run: Prefect's id of the run, for people.
         tell: told what happens.
+        environment: holds the addresses of people.
+        holder: the run's own token on what it looks at.
+        beat: time between two renewals of a lease.
     """
 
     wiring: Wiring
@@ -73,6 +81,8 @@ class Run:
     flow_run: str = ""
     tell: Tell = field(default=silent)
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    holder: str = field(default_factory=lambda: uuid4().hex)
+    beat: timedelta = BEAT
 
     @classmethod
     def of(cls, wiring: Wiring, endpoint: str, clock: Callable[[], datetime], **more: object) -> Run:
@@ -114,7 +124,7 @@ class Run:
         known = self._open_for_late(now)
         self._refresh([window for _, window in wanted] + [one.window for one in known])
         fresh = [done for kind, window in wanted if (done := self._execute(kind, window, SCHEDULES[kind]))]
-        again = [self._again(one) for one in known if self._has_changed(one)]
+        again = [done for one in known if self._has_changed(one) and (done := self._again(one))]
         changed, acted = self._alarms(), self._act()
         self._guard(now)
         return Outcome(tuple(fresh), tuple(again), changed, acted)
@@ -140,7 +150,11 @@ class Run:
             return done
         known = self.logbook.history.execution(self.watched.endpoint, schedule, window.scheduled)
         assert known is not None  # noqa: S101 (what cannot be claimed is there)
-        return self._look(replace(known, window=window, modified=now, flow_run=self.flow_run))
+        again = replace(known, window=window, modified=now, flow_run=self.flow_run, holder=self.holder)
+        began = self.logbook.history.reopen(again, now)
+        if done := self._look(began) if began else None:
+            return done
+        raise ValueError("another run looks at this window; see its result with `seaway monitor list`")
 
     def _is_done(self, kind: Kind) -> Callable[[datetime], bool]:
         history, endpoint = self.logbook.history, self.watched.endpoint
@@ -162,36 +176,84 @@ class Run:
     def _execute(self, kind: Kind, window: Window, schedule: str) -> Execution | None:
         now = self.clock()
         wanted = Execution(
-            self.watched.endpoint, schedule, kind, window, Status.PENDING, now, now, flow_run=self.flow_run
+            self.watched.endpoint,
+            schedule,
+            kind,
+            window,
+            Status.PENDING,
+            now,
+            now,
+            flow_run=self.flow_run,
+            holder=self.holder,
         )
         began = self.logbook.history.claim(wanted, now)
         return self._look(began) if began else None
 
-    def _again(self, known: Execution) -> Execution:
+    def _again(self, known: Execution) -> Execution | None:
         """Look at a window again; its verdict stays when that is not possible any more."""
-        finding, found, seen = self._found(replace(known, flow_run=self.flow_run))
-        if finding is None:
-            self.tell(f"{known.kind} {known.window.start:%Y-%m-%d %H:%M} stays as it was: {found.reason}")
-            return known
-        return self._keep(known, finding, found, seen)
+        wanted = replace(known, flow_run=self.flow_run, holder=self.holder)
+        began = self.logbook.history.reopen(wanted, self.clock())
+        if began is None:
+            return None
+        with self._held(began):
+            finding, found, seen = self._found(began)
+            if finding is None:
+                self.tell(f"{known.kind} {known.window.start:%Y-%m-%d %H:%M} stays as it was: {found.reason}")
+                return known
+            return self._keep(began, finding, found, seen)
 
-    def _look(self, began: Execution) -> Execution:
-        return self._keep(began, *self._found(began))
+    def _look(self, began: Execution) -> Execution | None:
+        with self._held(began):
+            return self._keep(began, *self._found(began))
+
+    @contextmanager
+    def _held(self, began: Execution) -> Iterator[None]:
+        """Hold a window while it is looked at, and let go of it however that ends."""
+        history = self.logbook.history
+        with beating(lambda: history.renew(began, self.clock()), self.beat):
+            try:
+                yield
+            finally:
+                history.leave(began)
 
     def _keep(
         self, began: Execution, finding: Finding | None, found: Execution, seen: Material | None
-    ) -> Execution:
-        """Keep the files, then the verdict: a verdict in the store has its files."""
+    ) -> Execution | None:
+        """Keep the files, then the verdict: a verdict in the store has its files.
+
+        None when another run has taken the window over, because this one slept for long.
+        """
+        if not self.logbook.history.renew(began, self.clock()):
+            self._lost(began)
+            return None
         out = reports.folder(self.wiring.settings.home, found)
         ended = replace(found, modified=self.clock(), report=str(out), revision=began.revision + 1)
         if self._stopping(began):
             ended = replace(ended, status=Status.STOPPED, reason="stopped by a person", violations=())
             finding = None
+        ended = self._published(ended, finding, out)
         reports.write(out, ended, finding)
         paging.leave(out, ended, finding, seen, self.logbook.history, self._address)
         kept = self.logbook.history.finish(ended, finding.figures if finding else ())
+        if kept is None:
+            self._lost(began)
+            return None
         self.tell(f"{kept.kind} {kept.window.start:%Y-%m-%d %H:%M} to {kept.window.end:%H:%M}: {_said(kept)}")
         return kept
+
+    def _published(self, ended: Execution, finding: Finding | None, out: Path) -> Execution:
+        """With a note about what could not be sent to CloudWatch, where it was to be."""
+        wanted = self.watched.settings.cloudwatch
+        if wanted is None or finding is None:
+            return ended
+        troubles = cloudwatch.publish(wanted, ended, finding.figures, out, self.clock())
+        for trouble in troubles:
+            self.tell(f"{ended.kind}: {trouble}")
+        return replace(ended, notes=(*ended.notes, *troubles))
+
+    def _lost(self, began: Execution) -> None:
+        start = f"{began.window.start:%Y-%m-%d %H:%M}"
+        self.tell(f"{began.kind} {start}: another run has taken it over, so nothing of this one is kept")
 
     def _found(self, began: Execution) -> tuple[Finding | None, Execution, Material | None]:
         """The finding, the execution as it ended, and what was analysed."""
@@ -205,7 +267,7 @@ class Run:
             stretch = self.hours.stretch(variant, began.window)
             seen = self._digests(began, variant)  # before the rows: labels that come in between are new then
             material = Material(behind, stretch, self.watched.settings)
-            finding = analyse(began.kind, material)
+            finding = self._over_time(known, material, analyse(began.kind, material))
         except TEMPORARY:
             raise
         except KNOWN as error:
@@ -223,6 +285,13 @@ class Run:
             hours=seen,
         )
         return finding, ended, material
+
+    def _over_time(self, known: Execution, material: Material, finding: Finding) -> Finding:
+        """With the alarm over all windows, where this is one of them."""
+        watch = self.logbook.history.watched(known.endpoint)
+        if watch is None or known.schedule != SCHEDULES["DataQuality"]:
+            return finding
+        return standing.carried(self.logbook.chains, known, material, watch.since, finding)
 
     def _stopping(self, began: Execution) -> bool:
         known = self.logbook.history.execution(*began.key)
@@ -298,7 +367,7 @@ class Run:
             self.tell(told)
 
     def _act(self) -> tuple[Action, ...]:
-        hands = actions.Hands(self.wiring, self.watched, self.logbook.alerts, self.environment)
+        hands = actions.Hands(self.wiring, self.watched, self.logbook.alerts, self.environment, self.holder)
         done = actions.perform(hands, self.clock())
         for action in done:
             self.tell(f"{action.name}: {action.outcome}")

@@ -39,6 +39,14 @@ EXECUTIONS = sa.Table(
     sa.Column("data", sa.Text, nullable=False),
     sa.UniqueConstraint("endpoint", "schedule", "scheduled"),  # a window is looked at once
 )
+LEASES = sa.Table(
+    "monitoring_leases",
+    METADATA,
+    *_key(),
+    sa.Column("holder", sa.String(64), nullable=False),
+    sa.Column("beaten", sa.Float, nullable=False),
+    sa.PrimaryKeyConstraint("endpoint", "schedule", "scheduled"),
+)
 FIGURES = sa.Table(
     "monitoring_figures",
     METADATA,
@@ -59,6 +67,13 @@ FIGURES = sa.Table(
     sa.Column("current", sa.Boolean, nullable=False),
     sa.Index("monitoring_figures_of", "endpoint", "name", "scheduled"),
     sa.Index("monitoring_figures_at", "endpoint", "schedule", "scheduled"),
+)
+CHAINS = sa.Table(
+    "monitoring_chains",
+    METADATA,
+    sa.Column("endpoint", sa.String(63), primary_key=True),
+    sa.Column("reference", sa.String(64), primary_key=True),
+    sa.Column("data", sa.Text, nullable=False),
 )
 ALERTS = sa.Table(
     "monitoring_alerts",
@@ -86,6 +101,14 @@ ACTIONS = sa.Table(
     sa.Column("name", sa.String(16), nullable=False),
     sa.Column("outcome", sa.Text, nullable=False, default=""),
     sa.Column("data", sa.Text, nullable=False),
+)
+CLAIMS = sa.Table(
+    "monitoring_action_claims",
+    METADATA,
+    sa.Column("id", sa.String(250), primary_key=True),
+    sa.Column("holder", sa.String(64), nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
 )
 DECISIONS = sa.Table(
     "monitoring_decisions",

@@ -14,6 +14,7 @@ from monitoring.bias.catalogue import ALL, BY_NAME, POST, PRE, UNGROUPED, Metric
 from monitoring.bias.choice import Choice
 from monitoring.bias.counts import Counts, FacetCounts, combined, count
 from monitoring.bias.facets import MOST_VALUES, Plan, plan
+from monitoring.bias.features import MOST_TEXTS
 from monitoring.bias.fliptest import Flips, flip_test
 from monitoring.bias.metrics import Side
 from monitoring.bias.performance import performance
@@ -250,4 +251,4 @@ def _flip_notes(flips: Asked, config: BiasConfig) -> Iterator[str]:
     if any(one.partly for one in made):
         yield f"FT looked at no more than {config.flip_rows:,} complete rows of each side."
     if left := {name: None for one in made for name in one.left_out}:
-        yield f"FT left out {', '.join(left)}, which are no numbers."
+        yield f"FT left out {', '.join(left)}: neither numbers nor texts of at most {MOST_TEXTS} values."

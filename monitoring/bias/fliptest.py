@@ -1,12 +1,11 @@
 """Flip test: would rows of the facet get another prediction if they were of the other side?
 
 Nearest neighbours among everybody else answer for them: five, or one when there are not more than nine rows.
-Features count in their own units.
+How features count: `monitoring.bias.features`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from monitoring.bias.features import Features
 from monitoring.bias.settings import BiasConfig, BiasRefused, Mode
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ _FEW = 9
 _FEWEST = 10
 _SPARE = 10
 """Further neighbours that are known, since a resample leaves some out."""
-NOT_NUMERIC = "FlipTest does not support non-numeric columns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Flips:
     partly: bool
     """Not all rows were used: there were too many, or features were missing."""
     left_out: tuple[str, ...] = ()
-    """Features that are no numbers."""
+    """Features that did not count."""
 
 
 def flip_test(
@@ -62,7 +61,7 @@ def flip_test(
 
     Args:
         frame: all rows.
-        columns: the features. Those that are no numbers are refused in clarify mode, else left out.
+        columns: the features. In clarify mode texts are refused.
         sides: rows of the facet, and of everybody else.
         predicted: positive predictions.
         config: how many rows are used on each side, and how many resamples, `RESAMPLES` at most.
@@ -74,9 +73,9 @@ def flip_test(
     """
     from sklearn.neighbors import KNeighborsClassifier
 
-    usable, other = _usable(frame, columns, mode)
+    features = Features.of(frame, columns, mode)
     (asked, questions), (fitted, known) = (
-        _sample(frame, usable, np.flatnonzero(side), config.flip_rows, rng) for side in sides
+        _sample(frame, features, np.flatnonzero(side), config.flip_rows, rng) for side in sides
     )
     if not len(asked) or not len(fitted):
         raise BiasRefused("Negated Facet set is empty" if len(asked) else "Facet set is empty")
@@ -86,7 +85,7 @@ def flip_test(
     value = int((said & ~theirs).sum()) / n - int((~said & theirs).sum()) / n
     spread = _spread(near, questions, predicted[fitted], said, rng, min(config.resamples, RESAMPLES))
     partly = n < int(sides[0].sum()) or len(fitted) < int(sides[1].sum())
-    return Flips(value if mode == "clarify" else -value, spread, n, partly, other)
+    return Flips(value if mode == "clarify" else -value, spread, n, partly, features.left_out)
 
 
 def _spread(
@@ -114,32 +113,12 @@ def _spread(
     return float(values.std(ddof=1))
 
 
-def _usable(frame: pl.DataFrame, columns: Sequence[str], mode: Mode) -> tuple[list[str], tuple[str, ...]]:
-    """The features that are numbers, and those that are not."""
-    import polars as pl
-
-    schema = frame.schema
-    usable = [
-        name
-        for name in columns
-        if name in schema and (schema[name].is_numeric() or schema[name] == pl.Boolean)
-    ]
-    other = tuple(name for name in columns if name not in usable)
-    if not usable or (other and mode == "clarify"):
-        raise BiasRefused(NOT_NUMERIC if other else "FlipTest needs features; name numeric columns")
-    return usable, other
-
-
 def _sample(
-    frame: pl.DataFrame, columns: list[str], rows: NDArray[np.intp], most: int, rng: np.random.Generator
+    frame: pl.DataFrame, features: Features, rows: NDArray[np.intp], most: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Some of the rows and their features."""
-    import polars as pl
-
     if len(rows) > most:
         rows = np.sort(rng.choice(rows, most, replace=False))
-    found = (
-        frame.select(pl.col(columns))[rows].select(pl.all().cast(pl.Float64).fill_null(math.nan)).to_numpy()
-    )
+    found = features.matrix(frame.select(*features.numbers, *features.texts)[rows])
     whole = np.isfinite(found).all(axis=1)
     return rows[whole], found[whole]

@@ -76,7 +76,8 @@ class BiasConfig:
     methods: tuple[str, ...] = ()
     """Names of metrics; all when empty."""
     features: tuple[str, ...] | None = None
-    """Columns by which the flip test finds neighbours; when not given, all that are nothing else here."""
+    """Columns by which the flip test finds neighbours; when not given, all that are nothing else here.
+    A facet is never among its own."""
     flip_rows: int = 10_000
     """Most rows on each side of a flip test; more are sampled."""
     allowed: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -94,11 +95,19 @@ class BiasConfig:
     """Half width of an interval, in standard deviations."""
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any], **more: Any) -> Self:
+    def of(cls, settings: Mapping[str, Any], *, inputs: Sequence[str] | None = None, **more: Any) -> Self:
         """From plain settings with the keys of the project file's bias sections, and fields of this class.
 
         Keys of the settings that mean nothing here, such as schedules, are left out.
+
+        Args:
+            settings: the section.
+            inputs: of the model; the features of the flip test when the section names none.
+            more: other fields, `alpha` among them, which sections write in several ways.
         """
+        plain = {name: settings[name] for name in ("rule", "resamples") if name in settings}
+        if columns := settings.get("features") or inputs:
+            plain["features"] = tuple(columns)
         return cls(
             favourable=tuple(settings["label_values_or_threshold"]),
             facets=tuple(
@@ -108,7 +117,7 @@ class BiasConfig:
             group=settings.get("group", ""),
             intersections=tuple(tuple(one) for one in settings.get("intersections", ())),
             methods=tuple(settings.get("methods", ())),
-            **more,
+            **{**plain, **more},
         )
 
     def columns(self, present: Sequence[str]) -> tuple[str, ...]:

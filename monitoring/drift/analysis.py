@@ -10,8 +10,11 @@ from monitoring.drift import constraints as rules
 from monitoring.drift.comparison import FeatureDrift, compare
 from monitoring.drift.constraints import Constraints
 from monitoring.drift.discoveries import Dependence
+from monitoring.drift.isolation import RowOutliers
 from monitoring.drift.observations import NewCategories, Observation
 from monitoring.drift.outliers import Outliers, outliers
+from monitoring.drift.over_time import Standing
+from monitoring.drift.shares import Rule, Unmet
 from monitoring.findings import Figure, Finding
 from monitoring.profiles import ColumnProfile, Profile
 
@@ -34,8 +37,14 @@ class DataQuality:
     observations: tuple[Observation, ...] = ()
     discoveries: tuple[str, ...] = ()
     """Columns whose q-value is at most the rate: changed beyond chance, far enough to matter or not."""
+    shares: tuple[Unmet, ...] = ()
+    """Shares worse than their constraints, also those that chance explains."""
     incomparable: Mapping[str, str] = field(default_factory=dict)
     """Why a column could not be compared, by name."""
+    rows: RowOutliers | None = None
+    """Rows unlike those of the baseline."""
+    over_time: Standing | None = None
+    """How the alarm over all windows stands."""
 
 
 def analyse(
@@ -46,7 +55,7 @@ def analyse(
     alpha: float | None = None,
     rate: float = RATE,
     dependence: Dependence = "positive",
-    strict: bool = False,
+    rule: Rule | None = None,
 ) -> Finding:
     """Hold a window against its baseline. Never raises for what is in a column; that becomes a note.
 
@@ -57,7 +66,7 @@ def analyse(
         alpha: level of the correction of `linf_robust`; None is Deequ's constant 1.8.
         rate: of false discoveries.
         dependence: of the columns; `any` is safe and has less power.
-        strict: only the very type of the baseline counts as that type.
+        rule: how shares are held against their constraints; None is the default one.
 
     Returns:
         A finding of kind `DataQuality`, `details` a `DataQuality`, with the window's `statistics.json` and
@@ -68,6 +77,8 @@ def analyse(
     drifts, reasons = _compared(baseline, constraints, window, alpha)
     adjusted = discoveries.q_values([one.p_value for one in drifts], dependence)
     features = tuple(replace(one, q_value=q) for one, q in zip(drifts, adjusted, strict=True))
+    rule = rule or Rule()
+    below = checks.unmet(constraints, window, strict=rule.strict, judge=rule.judge(baseline))
     seen = observations.observe(baseline, constraints, window)
     new = observations.new_categories(baseline, window)
     details = DataQuality(
@@ -78,13 +89,14 @@ def analyse(
         outliers(baseline, window),
         seen,
         tuple(one.name for one in features if one.q_value is not None and one.q_value <= rate),
+        below,
         reasons,
     )
     return Finding(
         kind="DataQuality",
         rows=window.rows,
-        violations=checks.violations(constraints, window, features, strict=strict),
-        figures=tuple(figures(constraints, window, features)),
+        violations=checks.violations(constraints, window, features, below, strict=rule.strict),
+        figures=tuple(figures(constraints, window, features, strict=rule.strict)),
         documents=_documents(constraints, window),
         notes=tuple(_notes(details)),
         details=details,
@@ -110,19 +122,25 @@ def _compared(
     return drifts, reasons
 
 
-def figures(constraints: Constraints, window: Profile, drifts: tuple[FeatureDrift, ...]) -> Iterator[Figure]:
+def figures(
+    constraints: Constraints, window: Profile, drifts: tuple[FeatureDrift, ...], *, strict: bool = False
+) -> Iterator[Figure]:
     """SageMaker's figures of every column, and what it takes to read them.
 
     `feature_data_{name}` is the mean, between minimum and maximum; `feature_non_null_{name}` the share of
-    present values; `feature_baseline_drift_{name}` the distance that was judged, and under the dimension
+    present values, `feature_type_match_{name}` of those of the baseline's type, `feature_in_domain_{name}` of
+    known categories; `feature_baseline_drift_{name}` the distance that was judged, and under the dimension
     `Distance` the raw distance and the correction for chance.
     """
-    far = {one.name: one for one in drifts}
+    far, known = {one.name: one for one in drifts}, {one.name: one for one in constraints.features}
     for name, column in window.columns.items():
         if not constraints.settings_of(name).emit_metrics:
             continue
         yield Figure(f"feature_non_null_{name}", column.completeness, n=column.rows)
         yield from _data(name, column)
+        if feature := known.get(name):
+            for called, (share, n) in checks.conformity(feature, column, strict=strict).items():
+                yield Figure(f"{called}_{name}", share, n=n)
         if name in far:
             one, called = far[name], f"feature_baseline_drift_{name}"
             yield Figure(called, one.distance, n=one.n)
@@ -148,6 +166,12 @@ def _documents(constraints: Constraints, window: Profile) -> dict[str, object]:
 def _notes(details: DataQuality) -> Iterator[str]:
     for name, reason in details.incomparable.items():
         yield f"{name} was not compared: {reason}"
+    for share in details.shares:
+        if not share.violated and share.p_value is not None:
+            yield (
+                f"{share.name}: {share.share:.4g} is less than {share.threshold:.4g} ({share.check}), which "
+                f"chance explains: probability {share.p_value:.2g}"
+            )
     for one in details.new_categories:
         shown = ", ".join(value for value, _ in one.values[:3])
         yield f"{one.name} has {one.distinct:,} new categories in {one.share:.2%} of its values: {shown}"

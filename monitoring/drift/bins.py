@@ -1,14 +1,11 @@
 """Numbers cut into bins, so that distances between shares apply to them.
 
-Sketches and this product's own analyses use bins of equal weight in the baseline, open at both ends. The
-rules of Evidently (Sturges over both samples) and NannyML (Doane on the reference, one more bin for what
-falls outside) are here to compare with them figure by figure.
+They have equal weight in the baseline, and are open at both ends.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from monitoring.drift.distribution import Distribution, Floats
 
@@ -28,21 +25,3 @@ def inner_edges(reference: Distribution, parts: int = PARTS) -> Floats:
 def counts(distribution: Distribution, edges: Floats) -> Floats:
     """Rows in each bin; the first and the last bin are open."""
     return np.diff(distribution.below(edges), prepend=0.0, append=distribution.n)
-
-
-def sturges(reference: ArrayLike, current: ArrayLike) -> Floats:
-    """Edges of equal width over both samples together, by Sturges' rule: Evidently's bins."""
-    both = np.concatenate((np.asarray(reference, dtype=float), np.asarray(current, dtype=float)))
-    return np.asarray(np.histogram_bin_edges(both, "sturges"), dtype=float)
-
-
-def doane(reference: ArrayLike) -> Floats:
-    """Edges of equal width over the reference, by Doane's rule: NannyML's bins."""
-    return np.asarray(np.histogram_bin_edges(np.asarray(reference, dtype=float), "doane"), dtype=float)
-
-
-def closed_counts(values: ArrayLike, edges: Floats) -> Floats:
-    """Rows between given edges; one more bin at the end for those outside when there are any."""
-    flat = np.asarray(values, dtype=float)
-    inside = np.histogram(flat, edges)[0].astype(float)
-    return np.append(inside, flat.size - inside.sum())

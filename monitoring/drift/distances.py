@@ -8,13 +8,11 @@ not start from 32-bit integers.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from monitoring.drift import distribution
 from monitoring.drift.distribution import Floats
 
 ROBUST = 1.8
@@ -23,11 +21,6 @@ FLOOR = 0.0001
 """What Evidently puts in place of a share of zero in PSI and KL divergence."""
 
 Counts = Mapping[str, float]
-
-
-def linf_numeric(a: ArrayLike, b: ArrayLike) -> float:
-    """Largest difference of the empirical distribution functions (Model Monitor's `Simple`)."""
-    return distribution.linf(distribution.of(a), distribution.of(b))
 
 
 def linf_categorical(a: Counts, b: Counts) -> float:
@@ -133,36 +126,6 @@ def _table(a: Counts, b: Counts, least: float) -> Floats:
     return np.hstack((joined, table[:, order[rare:]]))
 
 
-def z_test(k: float, n: float, other_k: float, other_n: float) -> tuple[float, float]:
-    """Two proportions with pooled variance: (z, two-sided p-value)."""
-    pooled = (k + other_k) / (n + other_n)
-    error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / other_n))
-    if not error:
-        return 0.0, 1.0
-    z = (k / n - other_k / other_n) / error
-    return z, math.erfc(abs(z) / math.sqrt(2))
-
-
-def ks(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
-    """Kolmogorov-Smirnov on raw values: (statistic, p-value), exact for small samples as scipy has it."""
-    from scipy.stats import ks_2samp
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # it falls back to the asymptotic value, and says so
-        outcome = ks_2samp(np.asarray(a, dtype=float), np.asarray(b, dtype=float))
-    return float(outcome.statistic), float(outcome.pvalue)
-
-
-def wasserstein(a: ArrayLike, b: ArrayLike) -> float:
-    """Area between the distribution functions, in the unit of the values."""
-    return distribution.wasserstein(distribution.of(a), distribution.of(b))
-
-
-def scaled_wasserstein(reference: ArrayLike, current: ArrayLike) -> float:
-    """The same in standard deviations of the reference."""
-    return distribution.scaled_wasserstein(distribution.of(reference), distribution.of(current))
-
-
 def aligned(a: Counts, b: Counts) -> tuple[Floats, Floats]:
     """Shares of both samples over the union of their categories, in the order of their names."""
     keys = sorted({*a, *b})
@@ -225,8 +188,3 @@ def hellinger(p: ArrayLike, q: ArrayLike) -> float:
 def tvd(p: ArrayLike, q: ArrayLike) -> float:
     """Total variation distance, half the sum of absolute differences, from 0 to 1."""
     return float(np.abs(np.asarray(p, dtype=float) - np.asarray(q, dtype=float)).sum() / 2)
-
-
-def linf_shares(p: ArrayLike, q: ArrayLike) -> float:
-    """Largest difference of two shares."""
-    return float(np.abs(np.asarray(p, dtype=float) - np.asarray(q, dtype=float)).max())

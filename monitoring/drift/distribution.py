@@ -54,12 +54,6 @@ class Distribution:
         place = np.searchsorted(self.cumulative, rank, "right")
         return np.asarray(self.values[np.minimum(place, self.values.size - 1)], dtype=float)
 
-    @property
-    def spread(self) -> float:
-        """Population standard deviation."""
-        mean = float(np.average(self.values, weights=self.weights))
-        return float(np.sqrt(np.average((self.values - mean) ** 2, weights=self.weights)))
-
 
 def of(values: ArrayLike) -> Distribution:
     """The distribution of raw values; NaN counts as missing and is left out."""
@@ -93,8 +87,3 @@ def wasserstein(a: Distribution, b: Distribution) -> float:
     at = np.union1d(a.values, b.values)
     with np.errstate(over="ignore", invalid="ignore"):
         return float(np.sum(np.abs(a.cdf(at[:-1]) - b.cdf(at[:-1])) * np.diff(at)))
-
-
-def scaled_wasserstein(reference: Distribution, current: Distribution) -> float:
-    """Wasserstein distance in standard deviations of the reference (at least 0.001), as Evidently has it."""
-    return wasserstein(reference, current) / max(reference.spread, 0.001)

@@ -1,11 +1,13 @@
 """Rows unlike any in the baseline: an isolation forest as plain arrays.
 
-scikit-learn grows the trees once, at the baseline. What is kept is numbers (no pickle, nothing to trust), and
-scoring is a pure function of them that needs numpy alone. Scores equal scikit-learn's `-score_samples`.
+scikit-learn grows the trees once, at the baseline, from every other row; the rows between, which they never
+saw, set the limit. What is kept is numbers (no pickle, nothing to trust), and scoring is a pure function of
+them that needs numpy alone. Scores equal scikit-learn's `-score_samples`.
 """
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,16 +21,16 @@ from monitoring.drift.distribution import Floats
 if TYPE_CHECKING:
     import polars as pl
 
-TREES = 100
-SAMPLE = 256
+TREES = 50
+SAMPLE = 128
 """Rows from which each tree is grown."""
-USUAL = 0.999
-"""Share of the baseline's rows that are not outliers."""
+STRANGE = 0.01
+"""Share of the baseline's rows that count as outliers."""
 CHUNK = 65_536
 """Rows that are scored at once, so that memory does not grow with the table."""
 _EULER = 0.5772156649015329
-_LEARNT = 20_000
-"""Rows of the baseline that set the threshold, at most; evenly spaced."""
+_LEARNT = 10_000
+"""Rows of the baseline that grow the trees, and as many that set the limit, at most; evenly spaced."""
 Ints = NDArray[np.int64]
 
 
@@ -61,6 +63,10 @@ class Forest:
     """Mean path length in a tree of the sample's size; what makes scores comparable."""
     limit: float
     """Score above which a row is an outlier."""
+    above: int
+    """Rows of the baseline above it, that no tree has seen …"""
+    rows: int
+    """… of so many."""
 
 
 def fit(frame: pl.DataFrame, columns: Sequence[str], *, seed: int, trees: int = TREES) -> Forest:
@@ -73,19 +79,22 @@ def fit(frame: pl.DataFrame, columns: Sequence[str], *, seed: int, trees: int = 
         trees: how many.
 
     Raises:
-        ValueError: there are no rows or no columns.
+        ValueError: there are fewer than two rows, or no columns.
     """
     from sklearn.ensemble import IsolationForest
 
-    if not frame.height or not columns:
-        raise ValueError("a forest needs at least one row and one column; give it the baseline's")
-    encodings = tuple(_learn(frame, name) for name in columns)
-    every = max(1, frame.height // _LEARNT)
-    matrix = encode(encodings, frame.gather_every(every))
+    if frame.height < 2 or not columns:
+        raise ValueError("a forest needs at least two rows and one column; give it the baseline's")
+    every = max(1, frame.height // (2 * _LEARNT))
+    seen, unseen = frame.gather_every(2 * every), frame.gather_every(2 * every, every)
+    encodings = tuple(_learn(seen, name) for name in columns)
+    matrix = encode(encodings, seen)
     size = min(SAMPLE, len(matrix))
     model = IsolationForest(n_estimators=trees, max_samples=size, random_state=seed).fit(matrix)
     grown = _flatten(encodings, [one.tree_ for one in model.estimators_], size)
-    return replace(grown, limit=float(np.quantile(_scores(grown, matrix), USUAL)))
+    scores = np.sort(score(grown, unseen))[::-1]
+    above = int(STRANGE * len(scores))
+    return replace(grown, limit=float(scores[above]), above=above, rows=len(scores))
 
 
 def _learn(frame: pl.DataFrame, name: str) -> Encoding:
@@ -112,7 +121,7 @@ def _encoded(one: Encoding, frame: pl.DataFrame) -> Floats:
 
     if one.median is None:
         known = one.frequencies or {}
-        if one.name not in frame.columns or not known:
+        if one.name not in frame.columns or not known or not _text_like(frame[one.name].dtype):
             return np.zeros(frame.height)
         texts = frame[one.name].cast(pl.String, strict=False)
         shares = texts.replace_strict(list(known), list(known.values()), default=0.0, return_dtype=pl.Float64)
@@ -130,6 +139,12 @@ def _number_like(dtype: pl.DataType) -> bool:
     return dtype.is_numeric() or dtype in {pl.Boolean, pl.String, pl.Null}
 
 
+def _text_like(dtype: pl.DataType) -> bool:
+    import polars as pl
+
+    return not dtype.is_nested() and dtype != pl.Object
+
+
 def _flatten(columns: tuple[Encoding, ...], trees: Sequence[Any], size: int) -> Forest:
     counts = [tree.node_count for tree in trees]
     roots = np.concatenate(([0], np.cumsum(counts)[:-1])).astype(np.int64)
@@ -138,13 +153,21 @@ def _flatten(columns: tuple[Encoding, ...], trees: Sequence[Any], size: int) -> 
         columns=columns,
         roots=roots,
         feature=np.where(leaf, -1, np.concatenate([tree.feature for tree in trees])).astype(np.int64),
-        threshold=np.where(leaf, 0.0, np.concatenate([tree.threshold for tree in trees])),
+        threshold=_single(np.where(leaf, 0.0, np.concatenate([tree.threshold for tree in trees]))),
         left=_shifted([tree.children_left for tree in trees], roots),
         right=_shifted([tree.children_right for tree in trees], roots),
         length=np.concatenate([_lengths(tree) for tree in trees]),
         expected=float(_average_path(np.array([size]))[0]),
         limit=math.inf,
+        above=0,
+        rows=0,
     )
+
+
+def _single(thresholds: Floats) -> Floats:
+    """The largest numbers of single precision at most these: the same rows are at most them."""
+    near = thresholds.astype(np.float32)
+    return np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near).astype(float)
 
 
 def _shifted(children: Sequence[Ints], roots: Ints) -> Ints:
@@ -196,7 +219,15 @@ def _chunk(forest: Forest, matrix: NDArray[np.float32]) -> Floats:
     return np.asarray(2.0 ** (-total / (len(forest.roots) * forest.expected)))
 
 
-_ARRAYS = ("roots", "feature", "threshold", "left", "right", "length")
+_KEPT = {
+    "roots": "<i4",
+    "feature": "<i2",
+    "threshold": "<f4",
+    "left": "<i4",
+    "right": "<i4",
+    "length": "<f8",
+}
+"""How each array is kept: the type of its numbers, their bytes as base64."""
 
 
 def document(forest: Forest) -> dict[str, Any]:
@@ -207,8 +238,12 @@ def document(forest: Forest) -> dict[str, Any]:
         else {"name": one.name, "frequencies": dict(one.frequencies)}
         for one in forest.columns
     ]
-    arrays = {name: getattr(forest, name).tolist() for name in _ARRAYS}
-    return {"columns": columns, **arrays, "expected": forest.expected, "limit": forest.limit}
+    arrays = {
+        name: base64.b64encode(getattr(forest, name).astype(kind).tobytes()).decode()
+        for name, kind in _KEPT.items()
+    }
+    numbers = {name: getattr(forest, name) for name in ("expected", "limit", "above", "rows")}
+    return {"columns": columns, **arrays, **numbers}
 
 
 def read(document: Mapping[str, Any]) -> Forest:
@@ -217,20 +252,21 @@ def read(document: Mapping[str, Any]) -> Forest:
     Raises:
         ValueError: arrays do not fit together, or lead round in circles.
     """
-    columns = tuple(
-        Encoding(one["name"], one.get("median"), one.get("frequencies")) for one in document["columns"]
-    )
-    whole = {name: np.array(document[name], dtype=np.int64) for name in ("roots", "feature", "left", "right")}
+    arrays = {
+        name: np.frombuffer(base64.b64decode(document[name]), dtype=kind).astype(
+            float if kind.startswith("<f") else np.int64
+        )
+        for name, kind in _KEPT.items()
+    }
     forest = Forest(
-        columns=columns,
-        roots=whole["roots"],
-        feature=whole["feature"],
-        threshold=np.array(document["threshold"], dtype=float),
-        left=whole["left"],
-        right=whole["right"],
-        length=np.array(document["length"], dtype=float),
+        columns=tuple(
+            Encoding(one["name"], one.get("median"), one.get("frequencies")) for one in document["columns"]
+        ),
+        **arrays,
         expected=float(document["expected"]),
         limit=float(document["limit"]),
+        above=int(document["above"]),
+        rows=int(document["rows"]),
     )
     _check(forest)
     return forest
@@ -240,7 +276,7 @@ def _check(forest: Forest) -> None:
     nodes = len(forest.feature)
     inner = np.flatnonzero(forest.feature >= 0)
     sound = (
-        all(len(getattr(forest, name)) == nodes for name in _ARRAYS[1:])
+        all(len(getattr(forest, name)) == nodes for name in _KEPT if name != "roots")
         and (forest.feature < len(forest.columns)).all()
         and ((forest.roots >= 0) & (forest.roots < nodes)).all()
         and all(((side[inner] > inner) & (side[inner] < nodes)).all() for side in (forest.left, forest.right))

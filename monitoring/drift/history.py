@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 Series = Sequence[float | None]
+LEVEL = 0.01
+"""Probability, at most, that a healthy window has an anomaly in any of the series looked at together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +57,26 @@ def online_normal(
     return tuple(found)
 
 
-def ewma(series: Series, weight: float = 0.2, factor: float = 3.0, *, learn: int = 10) -> tuple[Anomaly, ...]:
-    """Places where an exponentially weighted mean leaves its control limits: small shifts that last.
+def newest(series: Series, tests: int = 1, level: float = LEVEL, *, learn: int = 10) -> Anomaly | None:
+    """The newest figure, when it is unlike those before it; None also while these are too few or all equal.
 
-    Mean and deviation come from the first `learn` figures and stay. The limit after t figures is
-    `factor` sigma sqrt(weight / (2 - weight) (1 - (1 - weight)^(2 t)) + 1 / learn) (Roberts, 1959); the last
-    term is what a mean from so few figures may itself be off.
+    Held against the prediction interval of a normal figure (Student's t), shared out over all series that are
+    looked at together, so that a healthy window shows any with probability `level` at most.
 
     Args:
-        series: the history.
-        weight: of the newest figure, above 0 and at most 1.
-        factor: standard deviations of the weighted mean that are allowed.
-        learn: figures that count as normal; at least 2.
+        series: the history, the newest figure last.
+        tests: series that are looked at together.
+        level: of all of them.
+        learn: figures before it at least.
     """
-    known, first = _known(series), max(2, learn)
-    mean, deviation = _level([value for _, value in known[:first]])
-    found, smooth = [], mean
-    for t, (place, value) in enumerate(known[first:], start=1):
-        smooth += weight * (value - smooth)
-        own = weight / (2 - weight) * (1 - (1 - weight) ** (2 * t))
-        reach = factor * deviation * math.sqrt(own + 1 / first)
-        if abs(smooth - mean) > reach:
-            found.append(Anomaly(place, value, mean - reach, mean + reach))
-    return tuple(found)
+    from scipy.special import stdtrit
+
+    known = [value for _, value in _known(series[:-1])]
+    if len(known) < max(2, learn) or min(known) == max(known):
+        return None
+    factor = float(stdtrit(len(known) - 1, 1 - level / 2 / tests))
+    found = online_normal(series, factor, learn=learn)
+    return found[-1] if found and found[-1].place == len(series) - 1 else None
 
 
 def page_hinkley(
@@ -122,23 +121,6 @@ def _change(
         if max(up, down) > threshold * deviation:
             return at
     return None
-
-
-def k_of_n(breaches: Sequence[bool | None], k: int, n: int) -> tuple[bool, ...]:
-    """Whether at each place at least k of the last n known figures breached (CloudWatch's `M out of N`).
-
-    Args:
-        breaches: oldest first; None is a gap, which is passed over.
-        k: SageMaker's `DatapointsToAlert`.
-        n: SageMaker's `EvaluationPeriod`.
-    """
-    states: list[bool] = []
-    recent: list[bool] = []
-    for breach in breaches:
-        if breach is not None:
-            recent = [*recent, breach][-n:]
-        states.append(sum(recent) >= k)
-    return tuple(states)
 
 
 def _known(series: Series) -> list[tuple[int, float]]:

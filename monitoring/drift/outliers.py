@@ -62,14 +62,6 @@ def median_deviation(values: Distribution) -> tuple[float, float]:
     return median, float(weighted(apart[order], np.cumsum(values.weights[order])).quantile(0.5))
 
 
-def robust_z(value: float, values: Distribution) -> float:
-    """Robust standard deviations from the median; infinite when most values are one and this is not it."""
-    median, deviation = median_deviation(values)
-    if not deviation:
-        return 0.0 if value == median else float("inf")
-    return SCALE * (value - median) / deviation
-
-
 def robust_bounds(values: Distribution) -> tuple[float, float] | None:
     """Where the robust z is 3.5; None when half the values are one and the same."""
     median, deviation = median_deviation(values)

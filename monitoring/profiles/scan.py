@@ -126,16 +126,27 @@ def _numbers(series: pl.Series, kind: Kind | None) -> ColumnProfile:
     if known.dtype.is_float():
         known = known.drop_nans()
     present = known.len()
-    whole = series.dtype.is_integer() or getattr(series.dtype, "scale", None) == 0  # of a decimal
-    types = TypeCounts(integral=present) if whole else TypeCounts(fractional=present)
     if not present:
         return ColumnProfile(series.name, 0, series.len())
+    whole = _whole(known)
+    types = TypeCounts(integral=whole, fractional=present - whole)
     if kind == "categorical":
         values, counts = tally.occurrences(known)
         counted = tally.categories(tally.as_text(values), counts)
         return ColumnProfile(series.name, present, series.len() - present, types, None, counted)
     numeric, few = _numeric(known.cast(pl.Float64).to_numpy())
     return ColumnProfile(series.name, present, series.len() - present, types, numeric, few)
+
+
+def _whole(known: pl.Series) -> int:
+    """Numbers without a fraction, whatever they are stored as: a number is no other one for being 3.0."""
+    import numpy as np
+    import polars as pl
+
+    if known.dtype.is_integer() or getattr(known.dtype, "scale", None) == 0:  # of a decimal
+        return known.len()
+    values = known.cast(pl.Float64).to_numpy()
+    return int(np.count_nonzero(np.floor(values) == values) - np.count_nonzero(np.isinf(values)))
 
 
 def _numeric(values: NDArray[Any]) -> tuple[Numeric | None, Categories | None]:

@@ -1,8 +1,8 @@
 """How many values look like which type, by the patterns that Model Monitor's engine uses.
 
-A number column counts by its type; text counts by its form, each value on its own: `1` is Integral, `1.0` and
-`1e5` are Fractional, `true` is Boolean, and `1.`, `.5`, `True`, `NaN`, `inf`, `1,000` and the empty text are
-String.
+Each value counts on its own. A number counts by whether it has a fraction, however it is stored, for callers
+write 3 and 3.0 for the same. Text counts by its form: `1` is Integral, `1.0` and `1e5` are Fractional, `true`
+is Boolean, and `1.`, `.5`, `True`, `NaN`, `inf`, `1,000` and the empty text are String.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ at most a share `alpha` of the windows. `mode="sagemaker"` compares the bare num
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from statistics import NormalDist, fmean, pstdev
+from statistics import NormalDist
 from typing import Any, Literal
 
 from monitoring.findings import Violation
@@ -96,30 +96,6 @@ def suggest(measured: Measured) -> Constraints:
             operator: Operator = "GreaterThanThreshold" if name in WORSE_ABOVE else "LessThanThreshold"
             found[name] = Constraint(metric.value, operator, metric.low, metric.high)
     return Constraints(measured.task, found)
-
-
-def learned(chunks: Sequence[Measured], *, width: float = 3.0) -> Constraints:
-    """Constraints from how much metrics differ between parts of the baseline: mean and standard deviations.
-
-    Args:
-        chunks: metrics of parts of the baseline, of about as many rows as a window has; at least two.
-        width: standard deviations between mean and threshold.
-    """
-    found = {}
-    for name in suggest(chunks[0]).metrics:
-        values = [value for chunk in chunks if (value := chunk.scalars[name].value) is not None]
-        low, high = limits(values, width)
-        above = name in WORSE_ABOVE
-        found[name] = Constraint(
-            high if above else low, "GreaterThanThreshold" if above else "LessThanThreshold"
-        )
-    return Constraints(chunks[0].task, found)
-
-
-def limits(values: Sequence[float], width: float = 3.0) -> tuple[float, float]:
-    """Mean minus and plus `width` (population) standard deviations."""
-    mean, spread = fmean(values), pstdev(values)
-    return mean - width * spread, mean + width * spread
 
 
 def read(document: Mapping[str, Any]) -> Constraints:

@@ -100,21 +100,39 @@ def typed(values: pl.Series, kind: str | None) -> pl.Series:
     """
     import polars as pl
 
-    stripped = values.str.strip_chars()
-    filled = values.set(stripped == "", None)
     if kind == "string":
         return values.set(values == "", None)
+    if kind == "double" and (numbers := _numbers_of(values)) is not None:
+        return numbers
+    stripped = values.str.strip_chars()
+    filled = values.set(stripped == "", None)
     if filled.null_count() == len(filled):
         return filled.cast(pl.Null) if kind is None else filled
     stripped = stripped.set(stripped == "", None)
     if kind is None and stripped.str.contains(r"^[+-]?0\d").any():
         return filled
-    numbers = stripped.str.strip_prefix("+")
-    whole = numbers.cast(pl.Int64, strict=False)
-    if whole.null_count() == numbers.null_count():
-        return whole
-    floats = numbers.cast(pl.Float64, strict=False)
-    return floats.fill_nan(None) if floats.null_count() == numbers.null_count() else filled
+    found = _numbers_of(stripped.str.strip_prefix("+"))
+    return filled if found is None else found
+
+
+def _numbers_of(values: pl.Series) -> pl.Series | None:
+    """Texts as whole numbers, else as numbers; None when some are none, or there are none."""
+    import polars as pl
+
+    missing = values.null_count()
+    if missing == len(values):
+        return None
+    for kind in (pl.Int64(), pl.Float64()):
+        if (first := values.head(_FIRST)).cast(kind, strict=False).null_count() > first.null_count():
+            continue
+        found = values.cast(kind, strict=False)
+        if found.null_count() == missing:
+            return found if kind.is_integer() else found.fill_nan(None)
+    return None
+
+
+_FIRST = 64
+"""Texts that are tried before all are."""
 
 
 def whole_numbers(values: pl.Series) -> pl.Series:

@@ -1,8 +1,10 @@
 """Lines of capture files to their parts: who asked when, and what went in and came out, still encoded.
 
-Lines as our own recorder writes them are cut where bodies and ids begin and end; what is looked for there has
-quotes in it, and cannot occur inside a JSON text, where every quote has a backslash before it. Lines that
-differ in anything else are parsed one by one.
+Lines as our own recorder writes them differ in bodies, ids and times alone. All that stands between those
+is replaced by marks, so that one JSON list of texts and marks remains for thousands of lines. What is
+replaced has quotes in it, and cannot occur inside a JSON text, where every quote has a backslash before it;
+and since no line holds a mark's number, marks in their right order prove every line. Lines that differ in
+anything else are parsed one by one.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
 from typing import Any
 
 import orjson
@@ -26,7 +27,17 @@ _OURS = re.compile(
     rb'(?:[^"\\]|\\.)*(","encoding":"([A-Z0-9]+)"\}\},"eventMetadata":\{"eventId":")'
     rb'[^"\\]*"(?:,"inferenceId":"(?:[^"\\]|\\.)*")?,"inferenceTime":"[^"\\]*"\},"eventVersion":"0"\}'
 )
-_INFERENCE, _TIME, _END = b'","inferenceId":"', b'","inferenceTime":"', b'"},"eventVersion":"0"}'
+_TIME, _END = b'","inferenceTime":"', b'"},"eventVersion":"0"}'
+_INFERENCE = b'","inferenceId":"'
+_ESCAPED, _OWN = b"\\u0000inferenceId\\u0000", "\x00inferenceId\x00"
+_RARE = 900719925474099
+_MARKS = tuple(10 * _RARE + number for number in (3, 5, 7, 9))
+"""Odd numbers beyond what a float can hold, so that no other number is equal to them."""
+_TOGETHER = 2048
+"""Lines that are cut together; what they fill fits into a processor's cache."""
+_MOST_SHAPES = 16
+_FEW = 64
+"""Lines that are parsed one by one when one of them is odd."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,20 @@ class Side:
     encodings: list[str] = field(default_factory=list)
     """CSV, JSON or BASE64; empty where this direction was not captured."""
     data: list[str | bytes] = field(default_factory=list)
+
+    def extend(self, other: Side) -> None:
+        """Add the records of another."""
+        self.types.extend(other.types)
+        self.encodings.extend(other.encodings)
+        self.data.extend(other.data)
+
+    def picked(self, places: Sequence[int]) -> Side:
+        """The records at these places."""
+        return Side(
+            [self.types[place] for place in places],
+            [self.encodings[place] for place in places],
+            [self.data[place] for place in places],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +76,27 @@ class Records:
     times: list[str] = field(default_factory=list)
     asked: Side = field(default_factory=Side)
     answered: Side = field(default_factory=Side)
+
+    def extend(self, other: Records) -> None:
+        """Add the records of another."""
+        self.lines.extend(other.lines)
+        self.event_ids.extend(other.event_ids)
+        self.inference_ids.extend(other.inference_ids)
+        self.times.extend(other.times)
+        self.asked.extend(other.asked)
+        self.answered.extend(other.answered)
+
+    def in_order(self) -> Records:
+        """The same by their lines."""
+        order = sorted(range(len(self.lines)), key=self.lines.__getitem__)
+        return Records(
+            [self.lines[place] for place in order],
+            [self.event_ids[place] for place in order],
+            [self.inference_ids[place] for place in order],
+            [self.times[place] for place in order],
+            self.asked.picked(order),
+            self.answered.picked(order),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,64 +112,124 @@ class Refusal:
 
 def records(lines: Sequence[bytes]) -> tuple[Records, list[Refusal]]:
     """The records of complete lines, in their order, and what could not be read of them."""
-    if lines and (found := _cut(lines)) is not None:
-        return found, []
-    return _parsed(lines)
+    found, refused = Records(), dict[int, Refusal]()
+    for first in range(0, len(lines), _TOGETHER):
+        numbers = range(first, min(first + _TOGETHER, len(lines)))
+        cut = _cut(lines[first : first + _TOGETHER], numbers)
+        found.extend(cut or _mixed(lines, numbers, refused))
+    return found, [refused[number] for number in sorted(refused)]
 
 
-def _cut(lines: Sequence[bytes]) -> Records | None:
+def _mixed(lines: Sequence[bytes], numbers: Sequence[int], refused: dict[int, Refusal]) -> Records:
+    """Records of lines that are not all alike."""
+    found = Records()
+    for same in _by_shape(lines, numbers):
+        waiting = [same]
+        while waiting:
+            some = waiting.pop()
+            if len(some) <= _FEW:
+                _parsed(lines, some, found, refused)
+            elif cut := _cut([lines[number] for number in some], some):
+                found.extend(cut)
+            else:
+                middle = len(some) // 2
+                waiting += [some[middle:], some[:middle]]
+    return found.in_order()
+
+
+def _by_shape(lines: Sequence[bytes], every: Sequence[int]) -> list[list[int]]:
+    """Numbers of the lines that may be cut together; lastly, in small parts, of those that may not."""
+    shapes: dict[tuple[bytes, bytes, bytes], list[int]] = {}
+    others: list[int] = []
+    for number in every:
+        line = lines[number]
+        for (head, middle, end), numbers in shapes.items():
+            if line.startswith(head) and middle in line and end in line:
+                numbers.append(number)
+                break
+        else:
+            ours = _OURS.fullmatch(line) if len(shapes) < _MOST_SHAPES else None
+            if ours:
+                shapes[ours[1], ours[3], ours[6]] = [number]
+            else:
+                others.append(number)
+    return [*shapes.values(), *(others[first : first + _FEW] for first in range(0, len(others), _FEW))]
+
+
+def _cut(lines: Sequence[bytes], numbers: Sequence[int]) -> Records | None:
     """Records of lines that are like the first one but for bodies, ids and time; None when some are not."""
     first = _OURS.fullmatch(lines[0])
-    if first is None:
+    if first is None or not lines[-1].endswith(_END) or not _is_json(lines[0]):
         return None
     head, kind, middle, encoding, other, end, answered = first.groups()
-    size, left, to_answer, to_ids, to_time = map(len, (head, _END, middle, end, _TIME))
-    asked_end = [line.find(middle, size) for line in lines]
-    told_end = [line.find(end, at) for line, at in zip(lines, asked_end, strict=True)]
-    ids_end = [line.find(_TIME, at) for line, at in zip(lines, told_end, strict=True)]
-    begun, ended = map(bytes.startswith, lines, repeat(head)), map(bytes.endswith, lines, repeat(_END))
-    if min(asked_end) < 0 or min(told_end) < 0 or min(ids_end) < 0 or not all(begun) or not all(ended):
+    block = b"\n".join(lines)
+    if block.count(b"\n") != len(lines) - 1 or b"%d" % _RARE in block:
         return None
-    cuts = list(zip(lines, asked_end, told_end, ids_end, strict=True))
+    own = block.count(_INFERENCE)
+    if own and _ESCAPED in block:
+        return None
+    block = block[len(head) : -len(_END)].replace(_INFERENCE, _ESCAPED, own)
+    texts = _texts(block, (_END + b"\n" + head, middle, end, _TIME), len(lines))
+    if texts is None:
+        return None
+    asked, told, ids, times = texts
     try:
-        events, own = _ids([line[at + to_ids : to] for line, _, at, to in cuts])
-        asked = _side(kind, encoding, [line[size:to] for line, to, _, _ in cuts])
-        told = _side(other, answered, [line[at + to_answer : to] for line, at, to, _ in cuts])
-        when = _texts([line[at + to_time : -left] for line, _, _, at in cuts])
-    except (ValueError, Unreadable):
+        events, named = _ids(ids, own)
+        sides = _side(kind, encoding, asked), _side(other, answered, told)
+    except Unreadable:
         return None
-    return Records(list(range(len(lines))), events, own, when, asked, told)
+    return Records(list(numbers), events, named, times, *sides)
 
 
-def _ids(texts: list[bytes]) -> tuple[list[str], list[str | None]]:
-    """Event ids, and inference ids where callers have sent any."""
-    own: list[str | None] = [None] * len(texts)
-    named = [place for place, text in enumerate(texts) if _INFERENCE in text]
-    parts = {place: texts[place].partition(_INFERENCE) for place in named}
-    for place, name in zip(named, _texts([last for _, _, last in parts.values()]), strict=True):
-        own[place] = name
-        texts[place] = parts[place][0]
-    return _texts(texts), own
+def _texts(block: bytes, between: Sequence[bytes], lines: int) -> list[list[Any]] | None:
+    """The texts of each line; None when what stands between them is not the same in every line."""
+    for mark, part in zip(_MARKS, between, strict=True):
+        block = block.replace(part, b'",%d,"' % mark)
+    try:
+        found: list[Any] = orjson.loads(b'["' + block + b'"]')
+    except orjson.JSONDecodeError:
+        return None
+    line, *parts = _MARKS
+    if found[7::8] != [line] * (lines - 1):
+        return None
+    if any(found[place::8] != [mark] * lines for place, mark in zip((1, 3, 5), parts, strict=True)):
+        return None
+    return [found[place::8] for place in (0, 2, 4, 6)]
 
 
-def _side(kind: bytes, encoding: bytes, bodies: Sequence[bytes]) -> Side:
+def _ids(texts: list[str], own: int) -> tuple[list[str], list[str | None]]:
+    """Event ids, and the inference ids that callers have sent.
+
+    Raises:
+        Unreadable: there is no event id, or a text that is none looks like the so many inference ids.
+    """
+    if own:
+        parts = [text.split(_OWN) for text in texts]
+        if sum(map(len, parts)) != len(parts) + own or max(map(len, parts)) > 2:
+            raise Unreadable("ids are not where they belong")
+        texts = [one[0] for one in parts]
+        named = [one[1] or None if len(one) > 1 else None for one in parts]
+    else:
+        named = [None] * len(texts)
+    if not all(texts):
+        raise Unreadable("record has no eventId")
+    return texts, named
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _side(kind: bytes, encoding: bytes, bodies: list[str]) -> Side:
     name = encoding.decode()
-    data: list[str | bytes] = list(_texts(bodies))
-    if name == "BASE64":
-        data = [_bytes(str(text)) for text in data]
-    elif name not in {"CSV", "JSON"}:
+    if name not in {"CSV", "JSON", "BASE64"}:
         raise Unreadable("unknown encoding")
+    data: list[str | bytes] = [_bytes(text) for text in bodies] if name == "BASE64" else [*bodies]
     return Side([kind.decode()] * len(bodies), [name] * len(bodies), data)
-
-
-def _texts(escaped: Sequence[bytes]) -> list[str]:
-    """The texts that were written between quotes."""
-    if not escaped:
-        return []
-    found: list[str] = orjson.loads(b'["' + b'","'.join(escaped) + b'"]')
-    if len(found) != len(escaped):
-        raise ValueError
-    return found
 
 
 def _bytes(text: str) -> bytes:
@@ -136,19 +242,19 @@ def _bytes(text: str) -> bytes:
 # ---- line by line -----------------------------------------------------------------------------------------
 
 
-def _parsed(lines: Sequence[bytes]) -> tuple[Records, list[Refusal]]:
-    found, refused = Records(), []
-    for number, line in enumerate(lines):
+def _parsed(
+    lines: Sequence[bytes], numbers: Sequence[int], found: Records, refused: dict[int, Refusal]
+) -> None:
+    for number in numbers:
         event_id = ""
         try:
-            record = _loaded(line)
+            record = _loaded(lines[number])
             about = record.get("eventMetadata")
             if isinstance(about, dict) and isinstance(about.get("eventId"), str):
                 event_id = about["eventId"]
             _add(found, number, record)
         except Unreadable as problem:
-            refused.append(Refusal(event_id, "record", str(problem)))
-    return found, refused
+            refused[number] = Refusal(event_id, "record", str(problem))
 
 
 def _loaded(line: bytes) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,7 +42,7 @@ def bias(
     together: Annotated[
         Texts, typer.Option("--together", help="Facets to look at in combination, for example sex,age.")
     ] = None,
-    metric: Annotated[Texts, typer.Option("--metric", help="Only this one, for example DPL.")] = None,
+    metric: Annotated[Texts, typer.Option("--metric", help="Show only this one, for example DPL.")] = None,
     feature: Annotated[
         Texts, typer.Option("--feature", help="Column by which the flip test finds neighbours.")
     ] = None,
@@ -51,6 +52,18 @@ def bias(
     mode: Annotated[
         str, typer.Option("--mode", help="exact, or clarify: the figures of SageMaker Clarify.")
     ] = "exact",
+    rule: Annotated[
+        str,
+        typer.Option(
+            "--rule", help="Bias has grown when it is farther from fair: farther, or beyond chance: evidence."
+        ),
+    ] = "auto",
+    alpha: Annotated[
+        float, typer.Option("--alpha", help="With evidence: share of false alarms.", min=1e-6, max=0.5)
+    ] = 0.05,
+    resamples: Annotated[
+        int, typer.Option("--resamples", help="Behind each interval; 0 for none.", min=0, max=20_000)
+    ] = 1000,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to leave analysis.json in.")] = None,
     fail_on_violation: Annotated[
         bool, typer.Option("--fail-on-violation", help="Exit 1 when bias has grown since the baseline.")
@@ -59,8 +72,8 @@ def bias(
 ) -> None:
     """Compare how groups are treated, in labels and predictions: all metrics of SageMaker Clarify.
 
-    With a project file: the hold-out of its build, by the section `evaluate.bias`; steps that did not change
-    do not run again.
+    With a project file: the hold-out of its build, by the section `evaluate.bias`, all or the metrics that
+    you name; steps that did not change do not run again.
 
     Example: seaway bias loans.csv --label paid --favourable yes --facet sex=F --facet "age>40"
     """
@@ -68,15 +81,21 @@ def bias(
 
     with clear_errors():
         if subject.suffix.lower() in _PROJECT:
-            given = (label, favourable, facet, predicted, group, together, metric, feature, baseline)
-            if any(given) or mode != "exact":
-                raise fail("a project's section evaluate.bias says what to compare; give no more options")
+            given = (label, favourable, facet, predicted, group, together, feature, baseline)
+            if any(given) or (mode, rule, alpha, resamples) != ("exact", "auto", 0.05, 1000):
+                raise fail(
+                    "a project's section evaluate.bias says what to compare; give no options but "
+                    "--metric, --out and --json"
+                )
+            _known(metric)
             if fail_on_violation:
                 raise fail("a project's gates say what fails; run `seaway build` for them")
             analysis, violations, notes = _of_project(subject)
         else:
             if mode not in {"exact", "clarify"}:
                 raise fail(f"--mode: {mode!r} is not known; take exact or clarify")
+            if rule not in {"auto", "farther", "evidence"}:
+                raise fail(f"--rule: {rule!r} is not known; take auto, farther or evidence")
             config = _config(
                 label,
                 favourable,
@@ -86,13 +105,16 @@ def bias(
                 intersections=tuple(tuple(one.split(",")) for one in together or ()),
                 methods=tuple(metric or ()),
                 features=tuple(feature) if feature else None,
+                rule=rule,
+                alpha=alpha,
+                resamples=resamples,
             )
             found = reports.of_file(subject, config, baseline, mode=mode)
             analysis, violations, notes = _parts(found)
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             reports.write(analysis, out)
-    _tell(analysis, violations, notes, as_json=as_json)
+    _tell(analysis, violations, notes, only=metric, as_json=as_json)
     if violations and fail_on_violation:
         raise typer.Exit(1)
 
@@ -101,7 +123,6 @@ Said = tuple[dict[str, Any], list[dict[str, str]], list[str]]
 
 
 def _config(label: str, favourable: Texts, facets: Texts, **more: Any) -> BiasConfig:
-    from monitoring.bias.catalogue import BY_NAME
     from monitoring.bias.settings import BiasConfig, BiasRefused, Facet
 
     if not label or not favourable or not facets:
@@ -109,13 +130,19 @@ def _config(label: str, favourable: Texts, facets: Texts, **more: Any) -> BiasCo
             "a data file needs --label, --favourable and --facet; "
             "for example --label paid --favourable yes --facet sex"
         )
-    if unknown := sorted(set(more["methods"]) - set(BY_NAME)):
-        raise fail(f"--metric: there is no {unknown[0]}; known are {', '.join(BY_NAME)}")
+    _known(more["methods"])
     try:
         groups = tuple(Facet.parse(one) for one in facets)
     except BiasRefused as error:
         raise fail(f"--facet: {error}") from error
     return BiasConfig(tuple(favourable), groups, label, **more)
+
+
+def _known(metrics: Iterable[str] | None) -> None:
+    from monitoring.bias.catalogue import BY_NAME
+
+    if unknown := sorted(set(metrics or ()) - set(BY_NAME)):
+        raise fail(f"--metric: there is no {unknown[0]}; known are {', '.join(BY_NAME)}")
 
 
 def _parts(found: Finding) -> Said:
@@ -139,14 +166,22 @@ def _of_project(file: Path) -> Said:
 
 
 def _tell(
-    analysis: dict[str, Any], violations: list[dict[str, str]], notes: list[str], *, as_json: bool
+    analysis: dict[str, Any],
+    violations: list[dict[str, str]],
+    notes: list[str],
+    *,
+    only: Texts = None,
+    as_json: bool,
 ) -> None:
     from monitoring.bias.report import read
 
     if as_json:
         emit({**analysis, "violations": violations, "notes": notes})
         return
-    rows = [_row(one) for one in (read(analysis) if analysis else ())]
+    found = [one for one in (read(analysis) if analysis else ()) if not only or one.metric in only]
+    groups = list(dict.fromkeys((one.facet, one.facet_value) for one in found))
+    found.sort(key=lambda one: groups.index((one.facet, one.facet_value)))
+    rows = [_row(one) for one in found]
     show("bias", rows, as_json=False, empty="nothing could be measured")
     if violations:
         show("more bias than in the baseline", violations, as_json=False)
@@ -164,5 +199,5 @@ def _row(one: Measure) -> dict[str, str]:
         "metric": one.metric,
         "value": one.error if one.value is None else f"{one.value:.4f}",
         "95 % interval": f"{one.low:.4f} to {one.high:.4f}" if known else "",
-        "what": BY_NAME[one.metric].description,
+        "what": BY_NAME[one.metric].description.removesuffix(f" ({one.metric})"),
     }

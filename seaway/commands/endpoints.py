@@ -1,4 +1,4 @@
-"""`seaway endpoints`, `invoke`, `rollback`, `rollout watch` and `rollout abort`."""
+"""`seaway endpoints`, `invoke`, `remove`, `rollback`, `rollout watch` and `rollout abort`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(endpoints)
     app.command()(invoke)
+    app.command()(remove)
     app.command()(rollback)
     rollout = typer.Typer(help="Watch or end a rollout.", no_args_is_help=True)
     rollout.command("watch")(watch)
@@ -47,16 +48,17 @@ def endpoints(as_json: Json = False) -> None:
     with clear_errors():
         rows = overview(connect())
     shown = ("endpoint", "model", "version", "previous", "instances", "rollout", "url")
-    short = rows if as_json else [{name: row[name] for name in shown} | _counted(row) for row in rows]
+    short = rows if as_json else [{name: row[name] for name in shown} | _noted(row) for row in rows]
     show("endpoints", short, as_json=as_json, empty="no endpoints yet; approve a version first")
 
 
-def _counted(row: dict[str, Any]) -> dict[str, str]:
-    """The instances, and the bounds between which the backlog moves them."""
-    if not (bounds := row["scaling"]):
-        return {}
-    low, high = bounds["min_instances"], bounds["max_instances"]
-    return {"instances": f"{row['instances']} ({low} to {high} by backlog)"}
+def _noted(row: dict[str, Any]) -> dict[str, str]:
+    """The bounds between which the backlog moves the instances, and the end that was asked for."""
+    noted = {"rollout": "is being removed"} if row["removing"] else {}
+    if bounds := row["scaling"]:
+        low, high = bounds["min_instances"], bounds["max_instances"]
+        noted["instances"] = f"{row['instances']} ({low} to {high} by backlog)"
+    return noted
 
 
 def invoke(
@@ -86,6 +88,81 @@ def invoke(
     say(f"[dim]{answer.status_code} {answer.headers.get('x-Amzn-Invoked-Production-Variant', '')}[/]")
     if answer.status_code != 200:
         raise typer.Exit(1)
+
+
+def remove(
+    endpoint: Endpoint,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before removing.")] = False,
+    abort_rollout: Annotated[
+        bool, typer.Option("--abort", help="End a rollout that runs on it, too.")
+    ] = False,
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Remove an endpoint and all that serves it; what it is answering is finished first.
+
+    Captured traffic, labels and the history stay. Approving a version deploys under the same name again.
+
+    Example: seaway remove late-arrivals-staging --reason "not needed any more"
+    """
+    from flows.wiring import connect, operating_system_user, utc_now
+
+    with clear_errors():
+        wiring = connect()
+        if not yes:
+            typer.confirm(_removal_question(wiring.store.endpoint(endpoint), endpoint), abort=True, err=True)
+        why = reason or f"removed by {operating_system_user()}"
+        found = wiring.store.remove(endpoint, why, utc_now(), abort=abort_rollout)
+        _await_removal(wiring, endpoint)
+        finishing = _await_fleets(wiring, endpoint)
+    if as_json:
+        stable = found.stable
+        emit(
+            {
+                "endpoint": endpoint,
+                "model": stable.model if stable else None,
+                "version": stable.version if stable else None,
+                "reason": why,
+                "finishing": finishing,
+            }
+        )
+    elif finishing:
+        say(f"endpoint {endpoint} is removed; {', '.join(finishing)} still answers what it has")
+    else:
+        say(f"endpoint {endpoint} is removed")
+
+
+def _removal_question(found: Any, endpoint: str) -> str:
+    """What a person should know before an endpoint goes."""
+    if found is None:
+        raise fail(f"there is no endpoint {endpoint}; `seaway endpoints` lists what there is")
+    if found.stable is None:
+        return f"Remove endpoint {endpoint}, which serves nothing?"
+    where = "production" if found.champion else "staging"
+    serves = f"version {found.stable.version} of {found.stable.model} ({where})"
+    return f"Remove endpoint {endpoint}, which serves {serves}? Its callers will be refused."
+
+
+def _await_removal(wiring: Any, endpoint: str) -> None:
+    """Return when nobody can call the endpoint any more."""
+    end = time.monotonic() + PATIENCE
+    while (found := wiring.store.endpoint(endpoint)) is not None and found.removed:
+        if time.monotonic() > end:
+            raise fail(
+                f"endpoint {endpoint} is not removed after {PATIENCE:.0f} s, but will be; "
+                "`seaway status` shows if the controller and the gateway run"
+            )
+        time.sleep(0.1)
+
+
+def _await_fleets(wiring: Any, endpoint: str) -> list[str]:
+    """Return when the endpoint's fleets have ended; ids of those that need longer than `PATIENCE`."""
+    end = time.monotonic() + PATIENCE
+    while left := [fleet.id for fleet in wiring.store.retiring() if fleet.endpoint == endpoint]:
+        if time.monotonic() > end:
+            return left
+        time.sleep(0.1)
+    return []
 
 
 def abort(

@@ -35,6 +35,13 @@ TargetModel = Annotated[str, typer.Option("--target-model", help="Of many models
 Untried = Annotated[
     bool, typer.Option("--untried", help="Run nothing here; staging is then the first to ask.")
 ]
+Baseline = Annotated[
+    Path | None,
+    typer.Option(
+        "--baseline",
+        help="What monitors compare with: training data, or a folder with statistics.json and the like.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -53,6 +60,7 @@ def register_archive(
     accept: Accept = "",
     target_model: TargetModel = "",
     untried: Untried = False,
+    baseline: Baseline = None,
     as_json: Json = False,
 ) -> None:
     """Register a pipeline, many models, or your own code as a version that waits for approval.
@@ -83,6 +91,8 @@ def register_archive(
             listed = (absolute(one, Path.cwd()),)
         if not archive.exists():
             raise fail(f"there is no {archive}; give an archive or a folder")
+        if baseline is not None and not baseline.exists():
+            raise fail(f"there is no {baseline}; give training data or the folder of a baseline")
         wiring = connect()
         parameters = {
             "archive": str(archive.resolve()),
@@ -90,6 +100,7 @@ def register_archive(
             "samples": [one.model_dump() for one in listed],
             "author": operating_system_user(),
             "untried": untried,
+            "baseline": str(baseline.resolve()) if baseline else "",
         }
         run = wiring.trigger.create("register/register", parameters, idempotency_key=f"cli:{uuid.uuid4()}")
         state, message = follow(wiring.trigger, run, quiet=as_json)

@@ -163,7 +163,7 @@ def _headers(request: Accepted, length: int) -> list[tuple[str, str]]:
 
 
 async def _refuse(reply: Reply, deadline: float) -> None:
-    """Say what the endpoint's refusal means."""
+    """Say what the endpoint's refusal means; its error type is the gateway's, which takes a model's off."""
     kept: list[bytes] = []
     async for part in reply.parts(deadline):
         kept.append(part)

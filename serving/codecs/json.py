@@ -10,12 +10,15 @@ from typing import Any
 
 import orjson
 
-from serving.codecs import lenient
+from serving.codecs import lenient, pieces
 from serving.codecs.columns import Columns, check_size, from_lists, from_records, order_of
 from serving.codecs.layout import Layout
 from serving.errors import BadBody
 from serving.manifest import Manifest
 from serving.predictions import Predictions
+
+LARGE = 2 * pieces.PIECE
+"""Bodies of at least this many bytes are read in pieces first."""
 
 _SHAPES = 'send {"instances": [...]}, {"columns": [...], "data": [...]}, a list of rows or one row'
 _BESIDE = frozenset({"parameters", "params", "signature_name"})
@@ -26,6 +29,8 @@ _SPLIT = frozenset({"columns", "data"})
 
 def decode(body: bytes, layout: Layout, most: int) -> Columns:
     """See `serving.codecs.decode`."""
+    if len(body) >= LARGE and (found := pieces.decode(body, layout, most, columns)) is not None:
+        return found
     try:
         payload = lenient.loads(body)
     except orjson.JSONDecodeError as error:
@@ -47,6 +52,8 @@ def columns(rows: list[Any], names: list[str] | None, layout: Layout) -> Columns
 
 def encode(predictions: Predictions, manifest: Manifest) -> bytes:
     """`{"predictions": [...]}`."""
+    if len(predictions) > pieces.MANY:
+        return pieces.encode(answers(predictions, manifest), "predictions")
     return orjson.dumps({"predictions": answers(predictions, manifest)}, option=orjson.OPT_SERIALIZE_NUMPY)
 
 

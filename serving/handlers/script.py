@@ -16,7 +16,6 @@ from typing import Any
 from serving import contract
 from serving.environment import flag
 from serving.errors import Permanent
-from serving.handlers import toolkits
 
 Handler = Callable[..., Any]
 HANDLERS = (
@@ -81,6 +80,8 @@ def load(path: Path) -> ModuleType:
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     importlib.invalidate_caches()
+    from serving.handlers import toolkits  # numpy and the codecs: what only stands before models does without
+
     toolkits.offer()
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:

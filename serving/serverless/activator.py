@@ -47,7 +47,9 @@ REAPED = 1.0
 
 _HEALTH = re.compile(r"/v2/(?:health/(?P<health>live|ready)|models/(?P<model>[^/]+)/ready)/?")
 _NOT_ASKED = HOP | {"host", "content-length"}
-_NOT_ANSWERED = HOP | {"date", "server", "content-length"}
+_ERROR_TYPE = "x-amzn-errortype"
+_NOT_ANSWERED = HOP | {"date", "server", "content-length", THROTTLED, _ERROR_TYPE}
+"""The last two say that no model has seen a request: the gateway believes them, so no model may say so."""
 
 log = logging.getLogger("serving")
 
@@ -153,7 +155,7 @@ class Activator:
             answer = await self._answer(scope.method, scope.path, headers, body, model_seconds)
         except Throttled as error:
             metrics.counters.Throttles += 1
-            lines = (("x-amzn-errortype", "ThrottlingException"), (THROTTLED, "1"))
+            lines = ((_ERROR_TYPE, "ThrottlingException"), (THROTTLED, "1"))
             return Answer(error.status, orjson.dumps({"message": str(error)}), JSON, lines)
         except ServingError as error:
             log.warning("%d: %s", error.status, error)

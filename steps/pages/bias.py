@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from monitoring.bias.catalogue import BY_NAME
 from monitoring.findings import Finding
 from steps.pages import markup
 from steps.pages.charts import Dot, forest
@@ -17,8 +18,8 @@ from steps.pages.view import RunView
 ANALYSIS, BASELINE = "analysis.json", "bias.json"
 FACETS = 40
 _GROUPS = ("pre_training_bias_metrics", "post_training_bias_metrics")
-_APART = ("DI", "TE")
-"""Ratios: their scale is not that of the differences, so they are drawn on their own."""
+_APART = (("DI",), ("DCA", "DCR"), ("TE",))
+"""Ratios, and differences of ratios: their scales are not that of the differences, so each has its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,8 @@ def section(run: RunView, finding: Finding) -> str:
         _facet(facet, [one for one in found if one.facet == facet], then, ends, bad) for facet in facets
     ]
     lead = (
-        "A filled dot is the window with its interval, a ring the baseline; "
-        "red is farther from fair than the baseline was."
+        "A filled dot is the window with its interval, a ring the baseline, the line what is fair; "
+        "red is farther from fair than the baseline was, or outside of the range that is allowed."
     )
     return markup.section("Bias", "".join(blocks), lead=lead)
 
@@ -73,10 +74,7 @@ def _facet(
         if one.value is not None
     ]
     name = f"{facet[0]} = {facet[1]}"
-    plain = [dot for dot in dots if dot.name not in _APART]
-    ratios = [dot for dot in dots if dot.name in _APART]
-    drawn = forest(f"Bias metrics of {name}", plain) if plain else ""
-    drawn += forest(f"Ratios of {name}", ratios, zero=None) if ratios else ""
+    drawn = "".join(_forests(name, dots))
     rows = [
         (
             one.metric,
@@ -91,6 +89,17 @@ def _facet(
     heads = ("Metric", "Meaning", "Value", "95 % interval", "Baseline", "Verdict")
     told = f"<details><summary>Numbers</summary>{markup.table(heads, rows, caption=name)}</details>"
     return f'<h3>{text(name)}</h3><div class="forest">{drawn}</div>{told}'
+
+
+def _forests(name: str, dots: list[Dot]) -> Iterator[str]:
+    """The metrics that have one scale together, with the line at what is fair."""
+    apart = {metric for metrics in _APART for metric in metrics}
+    plain = [dot for dot in dots if dot.name not in apart]
+    if plain:
+        yield forest(f"Bias metrics of {name}", plain)
+    for metrics in _APART:
+        if some := [dot for dot in dots if dot.name in metrics]:
+            yield forest(f"{', '.join(metrics)} of {name}", some, zero=BY_NAME[metrics[0]].neutral)
 
 
 def _all(document: Any) -> list[Seen]:

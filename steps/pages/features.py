@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from monitoring.drift.analysis import DataQuality
 from monitoring.drift.comparison import FeatureDrift
+from monitoring.drift.shares import Unmet
 from monitoring.findings import Finding
 from monitoring.profiles import ColumnProfile, Profile
 from steps.pages import markup
@@ -33,7 +34,26 @@ def section(finding: Finding, baseline: Profile | None, window: Profile | None) 
     drifted = sum(one.drifted for one in drifts.values())
     lead = f"{drifted} of {len(drifts)} compared columns drifted. Grey is the baseline, blue the window."
     rest = _table([drifts[name] for name in names[CARDS:] if name in drifts])
-    return markup.section("Features", f'<div class="cards">{"".join(cards)}</div>{rest}', lead=lead)
+    shares = _shares(_details(finding).shares)
+    return markup.section("Features", f'<div class="cards">{"".join(cards)}</div>{rest}{shares}', lead=lead)
+
+
+def _shares(below: tuple[Unmet, ...]) -> str:
+    """Shares that are worse than their constraints, and what chance has to do with it."""
+    heads = ("Column", "Check", "Verdict", "Share", "Constraint", "Values", "Probability by chance")
+    rows = [
+        (
+            one.name,
+            one.check,
+            "violated" if one.violated else "chance",
+            one.share,
+            one.threshold,
+            one.n,
+            "not asked" if one.p_value is None else _chance(one.p_value),
+        )
+        for one in below[:ROWS]
+    ]
+    return markup.table(heads, rows, caption="Shares worse than their constraints")
 
 
 def _details(finding: Finding) -> DataQuality:

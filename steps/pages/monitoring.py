@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from monitoring.findings import Finding
 from monitoring.profiles import Profile
 from steps.page import document
-from steps.pages import attributions, bias, features, markup, quality, trends
+from steps.pages import attributions, bias, features, markup, quality, standing, strange, trends
 from steps.pages.markup import Html, link, text
 from steps.pages.style import STYLE
 from steps.pages.view import Point, RunView
@@ -71,6 +71,8 @@ def _of_kind(
     match finding.kind:
         case "DataQuality":
             yield "Features", lambda: features.section(finding, baseline, window)
+            yield strange.TITLE, lambda: strange.section(finding)
+            yield standing.TITLE, lambda: standing.section(finding)
         case "ModelQuality":
             yield "Model quality", lambda: quality.section(finding)
         case "ModelBias":

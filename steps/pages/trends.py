@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from monitoring.drift import history, isolation, over_time
 from monitoring.findings import Figure, Finding
 from steps.pages import markup
 from steps.pages.charts import Mark, line
@@ -16,7 +17,12 @@ CHARTS = 60
 WINDOWS = 60
 """Windows of the past that a chart shows."""
 DRIFT = "feature_baseline_drift_"
+RAW = (("Distance", "raw"),)
 BIAS = "bias_metric_"
+_WHOLE = {over_time.FIGURE, isolation.FIGURE}
+"""Figures of all columns together."""
+_GROWING = {over_time.FIGURE}
+"""Sums over all windows; they are unlike their past by nature."""
 _NOT = ("feature_", "best_constant_classifier")
 
 _PARTS = ("feature_", "share_shift_", "ExpectedValue")
@@ -43,14 +49,17 @@ def title(finding: Finding) -> str:
     return _TITLES.get(finding.kind, "Over time")
 
 
-def section(run: RunView, finding: Finding, history: Sequence[Point]) -> str:
+def section(run: RunView, finding: Finding, known: Sequence[Point]) -> str:
     """The past of what a finding measured; nothing when there is only one window."""
-    past = _past(run, history)
+    past = _past(run, known)
     limits = _limits(finding)
     cards = list(_cards(run, finding, past, limits))
     if not cards:
         return ""
-    lead = "Each chart has its own scale; dashed lines are limits, bands are intervals."
+    lead = (
+        "Each chart has its own scale; dashed lines are limits, bands are intervals. "
+        "Unusual is what is unlike the windows before."
+    )
     return markup.section(
         title(finding), f'<div class="cards small">{"".join(cards[:CHARTS])}</div>', lead=lead
     )
@@ -59,18 +68,28 @@ def section(run: RunView, finding: Finding, history: Sequence[Point]) -> str:
 def _cards(
     run: RunView, finding: Finding, past: Mapping[Key, list[Point]], limits: Mapping[str, float]
 ) -> Iterator[str]:
-    for figure in finding.figures:
-        if not _shown(finding, figure):
-            continue
-        known = past.get((figure.name, figure.estimated, figure.dimensions), [])
-        marks = [mark for point in known[-WINDOWS:] if (mark := _mark(point))]
-        if figure.value is not None and math.isfinite(figure.value):
-            marks.append(Mark(run.end, figure.value, figure.low, figure.high))
-        if len(marks) > 1:
-            yield _card(figure, marks, limits)
+    charts = [(figure, marks) for figure in _figures(finding) if len(marks := _marks(run, figure, past)) > 1]
+    raw = {one.name: one for one in finding.figures if one.dimensions == RAW}
+    for figure, marks in charts:
+        told = raw.get(figure.name, figure)  # what chance is taken off is mostly 0 and says nothing
+        odd = _unusual(_marks(run, told, past), len(charts)) if figure.name not in _GROWING else ("", "")
+        yield _card(figure, marks, limits, odd)
 
 
-def _card(figure: Figure, marks: Sequence[Mark], limits: Mapping[str, float]) -> str:
+def _figures(finding: Finding) -> Iterator[Figure]:
+    return (figure for figure in finding.figures if _shown(finding, figure))
+
+
+def _marks(run: RunView, figure: Figure, past: Mapping[Key, list[Point]]) -> list[Mark]:
+    """The figure in the windows before, and now."""
+    known = past.get((figure.name, figure.estimated, figure.dimensions), [])
+    marks = [mark for point in known[-WINDOWS:] if (mark := _mark(point))]
+    if figure.value is not None and math.isfinite(figure.value):
+        marks.append(Mark(run.end, figure.value, figure.low, figure.high))
+    return marks
+
+
+def _card(figure: Figure, marks: Sequence[Mark], limits: Mapping[str, float], odd: tuple[str, str]) -> str:
     name = figure.name.removeprefix(DRIFT).removeprefix(BIAS)
     of = ", ".join(value for _, value in figure.dimensions)
     limit = limits.get(figure.name)
@@ -79,24 +98,38 @@ def _card(figure: Figure, marks: Sequence[Mark], limits: Mapping[str, float]) ->
     guess = badge("estimated", "guess") if figure.estimated else ""
     told = f"<small>{text(of)}</small>" if of else ""
     return (
-        f'<article class="card"><header><h3>{text(name, 80)}</h3>{guess}<b>{number(marks[-1].value)}</b>'
-        f"</header>{told}{drawn}</article>\n"
+        f'<article class="card"><header><h3>{text(name, 80)}</h3>{odd[0]}{guess}'
+        f"<b>{number(marks[-1].value)}</b></header>{told}{drawn}{odd[1]}</article>\n"
     )
+
+
+def _unusual(marks: Sequence[Mark], charts: int) -> tuple[str, str]:
+    """Whether the newest figure is unlike those before it, and when their level last changed."""
+    series = [mark.value for mark in marks]
+    newest, changes = history.newest(series, charts), history.page_hinkley(series)
+    said = []
+    if newest:
+        usual = f"{number(newest.low)} to {number(newest.high)}"
+        said.append(f"usual would be {usual}, not {number(newest.value)}")
+    if changes:
+        said.append(f"another level since {marks[changes[-1].place].at:%Y-%m-%d %H:%M} UTC")
+    why = f"<small>{text('; '.join(said))}</small>" if said else ""
+    return (badge("unusual", "bad") if newest else ""), why
 
 
 def _shown(finding: Finding, figure: Figure) -> bool:
     """What people follow: the judged distance of each column, every metric of the other kinds."""
     if finding.kind == "DataQuality":
-        return figure.name.startswith(DRIFT) and not figure.dimensions
+        return figure.name in _WHOLE or (figure.name.startswith(DRIFT) and not figure.dimensions)
     if finding.kind == "ModelQuality":
         return not any(part in figure.name for part in _NOT)
     return finding.kind == "ModelBias" or not figure.name.startswith(_PARTS)
 
 
-def _past(run: RunView, history: Sequence[Point]) -> dict[Key, list[Point]]:
+def _past(run: RunView, known: Sequence[Point]) -> dict[Key, list[Point]]:
     """Earlier points by figure, oldest first; of one window only the last look."""
     last: dict[tuple[Key, object], Point] = {}
-    for point in sorted(history, key=lambda one: (one.at, one.look)):
+    for point in sorted(known, key=lambda one: (one.at, one.look)):
         if point.at < run.end:
             last[(point.name, point.estimated, point.dimensions), point.at] = point
     found: dict[Key, list[Point]] = {}
@@ -115,7 +148,10 @@ def _limits(finding: Finding) -> dict[str, float]:
     """What each figure is held against."""
     if finding.kind == "DataQuality":
         features = getattr(finding.details, "features", ())
-        return {f"{DRIFT}{one.name}": one.threshold for one in features}
+        stands, rows = (getattr(finding.details, name, None) for name in ("over_time", "rows"))
+        limits = {over_time.FIGURE: stands.limit} if stands else {}
+        limits |= {isolation.FIGURE: rows.threshold} if rows else {}
+        return limits | {f"{DRIFT}{one.name}": one.threshold for one in features}
     if finding.kind == "ModelQuality":
         return thresholds(finding.documents.get("constraints.json"))
     threshold = getattr(finding.details, "threshold", None)

@@ -7,13 +7,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from flows.monitoring.alerting import Alerts
+from flows.monitoring.alerting import CLAIM, Alerts
+from flows.monitoring.chains import Chains
 from flows.monitoring.decisions import Decision, Decisions
 from flows.monitoring.executions import Action, Alert, AlertStatus, Execution, Status, Watch
-from flows.monitoring.history import LEASE, History
+from flows.monitoring.history import History
+from flows.monitoring.leases import LEASE, beating
 from flows.monitoring.tables import METADATA
 from flows.monitoring.windows import Window
+from monitoring.drift import over_time
+from monitoring.drift.reference import Count, Event
+from monitoring.drift.sequence import Reference
 from monitoring.findings import Figure, Violation
+from monitoring.profiles import Profile
 from registry.tables import open_store
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -112,6 +118,82 @@ def test_what_a_killed_process_began_is_taken_over_once(history):
     assert history.claim(execution(flow_run="third"), later) is None
 
 
+def test_a_lease_that_is_renewed_is_not_taken_over_however_long_it_takes(history):
+    began = history.claim(execution(holder="first"), NOW)
+    for number in range(1, 5):
+        now = NOW + number * LEASE * 0.9
+        assert history.claim(execution(holder="second"), now) is None
+        assert history.renew(began, now)
+    assert history.claim(execution(holder="second"), now + LEASE)
+    assert not history.renew(began, now + LEASE)
+
+
+def test_a_run_that_wakes_up_too_late_keeps_nothing(history):
+    slept = history.claim(execution(holder="slept"), NOW)
+    taken = history.claim(execution(holder="awake"), NOW + LEASE)
+    assert history.finish(ended(slept, rows=1), [Figure("f1", 0.1)]) is None
+    kept = history.finish(ended(taken, rows=2), [Figure("f1", 0.2)])
+    assert history.finish(ended(slept, rows=1), [Figure("f1", 0.1)]) is None
+    assert history.execution("harbour", "data-quality", DUE) == kept
+    assert [one.figure.value for one in history.figures("harbour", every_version=True)] == [0.2]
+
+
+def test_what_a_run_gives_up_is_begun_at_once(history):
+    began = history.claim(execution(holder="first"), NOW)
+    history.leave(replace(began, holder="somebody else"))
+    assert history.claim(execution(holder="second"), NOW) is None
+    history.leave(began)
+    assert history.claim(execution(holder="second"), NOW)
+
+
+def test_a_window_is_looked_at_again_by_one_run_at_a_time(history):
+    kept = history.finish(ended(history.claim(execution(holder="a"), NOW)))
+    first = history.reopen(replace(kept, holder="b"), NOW)
+    assert first
+    assert history.reopen(replace(kept, holder="c"), NOW) is None
+    assert history.reopen(replace(kept, holder="c"), NOW + LEASE / 2) is None
+    history.leave(first)
+    second = history.reopen(replace(kept, holder="c"), NOW)
+    assert history.finish(ended(first)) is None
+    assert history.finish(ended(second)).revision == 2
+    assert history.reopen(replace(kept, holder="d"), NOW) is None  # somebody has looked since
+
+
+def test_one_of_many_takes_over(history):
+    history.claim(execution(holder="dead"), NOW)
+    taken = []
+    barrier = threading.Barrier(6)
+
+    def take(name):
+        barrier.wait()
+        taken.append(history.claim(execution(holder=name), NOW + LEASE))
+
+    threads = [threading.Thread(target=take, args=(str(number),)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([one for one in taken if one]) == 1
+
+
+def test_a_beat_goes_on_after_a_failure_and_ends_with_the_block():
+    beaten, often = [], threading.Event()
+
+    def renew():
+        beaten.append(1)
+        if len(beaten) == 1:
+            raise OSError("the store is away")
+        if len(beaten) == 3:
+            often.set()
+        return True
+
+    with beating(renew, timedelta(milliseconds=1)):
+        assert often.wait(20)
+    count = len(beaten)
+    assert not [one for one in threading.enumerate() if one.name == "lease"]
+    assert len(beaten) == count
+
+
 def test_what_should_stop_is_not_taken_over(history):
     history.claim(execution(), NOW)
     assert history.stop("harbour", NOW) == 1
@@ -202,6 +284,48 @@ def test_actions_are_done_once(alerts):
     assert alerts.taken("harbour") == (replace(action, outcome="told 1 address"),)
 
 
+def test_an_action_is_claimed_once_until_whoever_claimed_it_is_dead(alerts):
+    alerts.become(None, ALERT, [Action("a", ALERT, "notify")])
+    (action,) = alerts.pending("harbour")
+    assert alerts.claim(action, "first", NOW) == 1
+    assert alerts.claim(action, "second", NOW + CLAIM / 2) == 0
+    assert alerts.pending("harbour") == (action,)
+    assert alerts.claim(action, "second", NOW + CLAIM) == 2
+    assert alerts.claim(action, "third", NOW + CLAIM) == 0
+    alerts.done(action, "told 1 address")
+    alerts.done(action, "told by the one that was thought dead")
+    assert alerts.taken("harbour") == (replace(action, outcome="told 1 address"),)
+    assert alerts.claim(action, "third", NOW + 9 * CLAIM) == 0
+
+
+def test_a_claim_that_is_given_up_is_no_attempt(alerts):
+    alerts.become(None, ALERT, [Action("a", ALERT, "rollback")])
+    (action,) = alerts.pending("harbour")
+    assert alerts.claim(action, "first", NOW) == 1
+    alerts.release(action, "somebody else")
+    assert alerts.claim(action, "second", NOW) == 0
+    alerts.release(action, "first")
+    assert alerts.claim(action, "second", NOW) == 1
+
+
+def test_one_of_many_claims_an_action(alerts):
+    alerts.become(None, ALERT, [Action("a", ALERT, "notify")])
+    (action,) = alerts.pending("harbour")
+    claimed = []
+    barrier = threading.Barrier(6)
+
+    def claim(name):
+        barrier.wait()
+        claimed.append(alerts.claim(action, name, NOW))
+
+    threads = [threading.Thread(target=claim, args=(str(number),)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(claimed) == [0, 0, 0, 0, 0, 1]
+
+
 # ---- decisions --------------------------------------------------------------------------------------------
 
 
@@ -225,3 +349,27 @@ def test_decisions_are_listed_newest_first_and_by_what_they_are_about(history, e
     assert kept.latest("harbour") == (newer, older)
     assert kept.latest("harbour", "retrain") == (older,)
     assert kept.latest("harbour", last=1) == (newer,)
+
+
+def link(hour):
+    at = DUE + hour * HOUR
+    return over_time.Link(at, at - HOUR, at, (Count(2.0, 3.0, 9.0),))
+
+
+def test_two_that_lengthen_a_chain_at_once_both_count(history, engine):
+    """The second finds the chain changed and lengthens the new one; no link is lost."""
+    kept = Chains(engine)
+    against = Reference(Profile(), (Event("x", "missing", None, 0.0, 0.5),), 0.05, 1.0)
+    assert kept.chain("harbour", "r").links == ()
+
+    def both(chain):
+        if not chain.links:
+            other = Chains(engine)
+            other.change("harbour", "r", lambda one: over_time.joined(against, one, link(1)))
+        return over_time.joined(against, chain, link(2))
+
+    made = kept.change("harbour", "r", both)
+    assert made.links == kept.chain("harbour", "r").links == (link(1), link(2))
+    again = kept.change("harbour", "r", lambda one: over_time.joined(against, one, link(2)))
+    assert again.links == made.links
+    assert kept.chain("harbour", "other").links == ()

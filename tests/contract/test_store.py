@@ -146,7 +146,23 @@ def test_retiring_fleets_and_removed_endpoints(store, tmp_path):
     assert store.retiring() == ()
     store.ask(request(), NOW)
     with pytest.raises(RolloutRefused, match="abort"):
-        store.remove("prod")
+        store.remove("prod", "alice", NOW)
+
+
+def test_a_removed_endpoint_is_forgotten_once_and_its_name_is_free(store, tmp_path):
+    store.ask(request(), NOW)
+    first = store.rollout("r")
+    with store.writing() as writer:
+        writer.save(first, running=False)
+        writer.serve("prod", first.request.release, None)
+    assert not store.take_down("prod", tmp_path, NOW)
+    assert store.remove("prod", "alice", NOW).stable == first.request.release
+    with pytest.raises(RolloutRefused, match="being removed"):
+        store.ask(request("again"), NOW)
+    assert [store.take_down("prod", tmp_path, NOW) for _ in range(2)] == [True, False]
+    assert store.retiring() == (first.request.release.fleet("prod", tmp_path),)
+    assert store.ask(request("again"), NOW).request.id == "again"
+    assert store.endpoint("prod").stable is None
 
 
 def test_history_in_order_and_by_rollout(store):

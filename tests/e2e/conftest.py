@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 
 from deploy.errors import RolloutRefused
+from flows.wiring import utc_now
 from tests.e2e.harbour import Harbour
 from tests.e2e.stack import Stack, until
 
@@ -32,4 +33,4 @@ def harbour(stack, tmp_path, request):
         store.abort(endpoint, "the test is over")
         until(lambda name=endpoint: store.active(name) is None, 60, f"the rollout on {endpoint} ends")
         with suppress(RolloutRefused):
-            store.remove(endpoint)
+            store.remove(endpoint, "the test is over", utc_now())

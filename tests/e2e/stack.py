@@ -74,14 +74,16 @@ class Stack:
 
     # ---- build, approve, deploy ---------------------------------------------------------------------------
 
-    def build(self, project: Path):
-        """Run the build flow to its end; returns the version that waits, and the run's last message."""
+    def build(self, project: Path, model: str = ""):
+        """Run the build flow to its end; returns the version that waits, and the run's last message.
+
+        The model is named like the project's folder unless it is given.
+        """
         key = f"e2e:{uuid.uuid4()}"
         run = self.wiring.trigger.create("build/build", {"project": str(project), "author": "ann"}, key)
         state = self.ended(run)
         assert state.type == "COMPLETED", (state, self.said(run))
-        model = project.parent.name
-        return self.wiring.registry.versions(model)[0], state.message
+        return self.wiring.registry.versions(model or project.parent.name)[0], state.message
 
     def tag(self, version, value, seconds=20.0):
         """Set the status tag as MLflow's page does."""

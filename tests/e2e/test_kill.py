@@ -11,6 +11,7 @@ import time
 import pytest
 
 from deploy.rollout import Phase
+from flows.wiring import utc_now
 from registry.entry import Kind
 from tests.e2e.harbour import Harbour, live
 from tests.e2e.load import Load
@@ -31,7 +32,7 @@ def ships(stack, tmp_path_factory):
     assert stack.deploy(versions[0]).state.phase is Phase.PROMOTED
     yield versions
     for endpoint in (harbour.model, harbour.staging):
-        stack.wiring.store.remove(endpoint)
+        stack.wiring.store.remove(endpoint, "the test is over", utc_now())
 
 
 def other(stack, ships):

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from sklearn.linear_model import LogisticRegression
 
 from deploy.rollout import Phase
+from flows.wiring import utc_now
 from steps.pack import pack
 from steps.pipeline import pack_pipeline
 from tests.e2e.load import Load
@@ -93,7 +94,7 @@ def place(stack, tmp_path, request):
         stack.wiring.store.abort(endpoint, "the test is over")
         until(lambda name=endpoint: stack.wiring.store.active(name) is None, 60, f"{endpoint} is free")
         if stack.wiring.store.endpoint(endpoint):
-            stack.wiring.store.remove(endpoint)
+            stack.wiring.store.remove(endpoint, "the test is over", utc_now())
 
 
 def logistic(folder, name, sign=1):

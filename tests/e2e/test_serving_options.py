@@ -164,7 +164,8 @@ def test_scaling_by_backlog(stack, harbour, client):
 def test_serverless(stack, harbour):
     endpoint = harbour.model
     serverless = {"memory_size_in_mb": 1024, "max_concurrency": 2, "idle": "2s"}
-    version, _ = stack.build(harbour.write("v1", serverless=serverless, strategy=[{"type": "all_at_once"}]))
+    at_once = [{"type": "all_at_once"}]
+    version, _ = stack.build(harbour.write("v1", serverless=serverless, instance_count=1, strategy=at_once))
     rollout = stack.deploy(version)
     assert rollout.state.phase is Phase.PROMOTED, rollout.state.reason
     fleet = rollout.request.release.fleet(endpoint, stack.wiring.archives)

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from deploy.answers import ASYNC_MARK
 from deploy.counting import UNMET
 from deploy.envoy import ConfigFolder, EnvoyAdmin
+from deploy.layout import ACTIVATOR
 from deploy.listener import MAX_BODY_BYTES
 from deploy.port import Share
 from tests.fakes.data_plane import Envoy, Upstream, answers, order, wait_until
@@ -24,7 +25,7 @@ from tests.processes import until
 
 pytestmark = pytest.mark.integration
 MIB = 1024 * 1024
-LATE, SYNC, IDLE = "late", "flights", "down"
+LATE, SYNC, IDLE, FULL = "late", "flights", "down", "full"
 LONG = fleet("v1", LATE)
 
 
@@ -61,7 +62,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         stack.callback(upstream.stop)
         admin = stack.enter_context(envoy.admin())
         wait_until(lambda: answers(admin) and admin.healthy(LONG.id) == admin.healthy(V1.id) == 1)
-        for name in (LATE, IDLE, "nowhere"):
+        for name in (LATE, IDLE, FULL, "nowhere"):
             service.configure(name)
         service.start()
         stack.callback(service.kill)
@@ -167,6 +168,27 @@ def test_a_failing_model_is_asked_once(world: World, client: Any) -> None:
     said = client.invoke_endpoint_async(EndpointName=LATE, Body=order(status=503, body=b"overslept"))
     assert answered(world, said, where="FailureLocation") == b"overslept"
     assert len(world.upstream.seen) == 1
+
+
+@pytest.mark.parametrize("kind", ["ServiceUnavailable", "ThrottlingException", "InternalFailure"])
+def test_a_container_that_calls_its_failure_ours_has_failed_and_is_asked_once(
+    world: World, client: Any, kind: str
+) -> None:
+    lie = order(status=503, body=b"mine", headers={"x-amzn-ErrorType": kind, "x-seaway-throttled": "1"})
+    said = client.invoke_endpoint_async(EndpointName=LATE, Body=lie)
+    assert answered(world, said, where="FailureLocation") == b"mine"
+    assert len(world.upstream.seen) == 1
+
+
+def test_an_activator_that_has_no_place_makes_the_request_wait(world: World, client: Any) -> None:
+    folder = world.envoy.folder
+    splits = folder.endpoints() | {FULL: (Share(LONG.id, "v1", 100),)}
+    version = folder.write_routes(splits, fronts={FULL: {LONG.id: ACTIVATOR}})
+    wait_until(lambda: world.admin.applied_routes() == version)
+    full = order(status=429, headers={"x-amzn-ErrorType": "ThrottlingException", "x-seaway-throttled": "1"})
+    said = client.invoke_endpoint_async(EndpointName=FULL, Body=full)
+    until(lambda: len(world.upstream.seen) > 2, 30)
+    assert not world.service.file(said["FailureLocation"]).exists()
 
 
 def test_a_call_that_its_client_repeats_is_one_request(world: World, client: Any) -> None:

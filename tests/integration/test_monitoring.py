@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
+import sqlalchemy as sa
 
 from deploy.errors import RolloutRefused
 from flows.monitoring import running, watching
 from flows.monitoring.executions import NO_DATA, AlertStatus, Execution, Status
+from flows.monitoring.tables import CHAINS
 from flows.monitoring.windows import SETTLE, Window, on_demand
 from flows.trigger import PrefectUnreachable
+from monitoring.drift import forest, reference
 from tests.watched import HOUR, MONITOR, NOON, World
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -34,6 +37,7 @@ def test_a_planted_shift_is_found_and_an_honest_hour_is_not(world):
     calm = by_kind(world.run().on_demand(on_demand(NOON - HOUR, NOON)))["DataQuality"]
     drifted = [one for one in calm.violations if one.check == "baseline_drift_check"]
     assert (calm.rows, drifted) == (3000, [])
+    assert [one.check for one in calm.violations if one.check == "row_outliers_check"] == []
     found = by_kind(world.run().on_demand(on_demand(NOON, NOON + HOUR)))["DataQuality"]
     assert found.status is Status.VIOLATED
     assert f"with {len(found.violations)} violations." in found.exit_message
@@ -218,3 +222,104 @@ def test_a_promotion_starts_a_watch_that_nobody_stopped(world):
     with pytest.raises(RolloutRefused, match="is not watched"):
         watching.stop(world.wiring, "b", NOON)
     assert watching.start(world.wiring, "b", NOON + 2 * HOUR).since == NOON + 2 * HOUR
+
+
+def over_time(world):
+    """Windows and evidence of the alarm over time, by the end of each execution's window."""
+    points = world.run().logbook.history.figures("b", "drift_over_time", "data-quality")
+    return {point.window.end: (point.figure.n, point.figure.value) for point in points}
+
+
+def test_drift_over_time_is_carried_from_execution_to_execution(world):
+    for hour in range(4):
+        world.capture(NOON - HOUR + hour * HOUR, seed=hour + 30, shift=0.0 if hour < 2 else 0.4)
+    world.watch()
+    world.now = NOON + 3 * HOUR
+    done = [one for one in world.run().scheduled().executions if one.kind == "DataQuality"]
+    seen = over_time(world)
+    assert [seen[NOON + hour * HOUR][0] for hour in range(4)] == [1, 2, 3, 4]
+    raised = [
+        [one.description for one in each.violations if one.check == "drift_over_time_check"] for each in done
+    ]
+    assert (raised[0], raised[1]) == ([], [])
+    assert len(raised[3]) == 1
+    named = raised[3][0].rpartition("columns: ")[2].split(", ")
+    assert "x" in named
+    assert "z" not in named
+    assert seen[NOON + 3 * HOUR][1] > 2 > seen[NOON + HOUR][1]
+    page = world.home / "reports/b/data-quality/2026/03/01/15/report.html"
+    assert "Alarm over time" in page.read_text()
+    world.run().on_demand(on_demand(NOON, NOON + HOUR), ("DataQuality",))
+    world.capture(NOON, seed=99, name="late", rows=300)
+    world.now += HOUR / 4
+    again = [one for one in world.run().scheduled().again if one.kind == "DataQuality"]
+    assert [(one.rows, one.revision) for one in again] == [(1000, 2)]
+    assert over_time(world)[NOON + HOUR][0] == 2
+    world.capture(NOON + 3 * HOUR, seed=40, shift=0.4)
+    world.now = NOON + 4 * HOUR
+    world.run().scheduled()
+    assert over_time(world)[NOON + 4 * HOUR][0] == 5
+
+
+def test_no_row_of_overlapping_windows_counts_twice(tmp_path, watched_package):
+    world = World(tmp_path, watched_package, {"start_time_offset": "3h"})
+    try:
+        for hour in range(3):
+            world.capture(NOON + hour * HOUR, seed=hour, rows=200)
+        world.watch(NOON)
+        world.now = NOON + 3 * HOUR
+        done = world.run().scheduled().executions
+        assert [one.rows for one in done] == [200, 400, 600]
+        with world.engine.connect() as db:
+            (kept,) = db.scalars(sa.select(CHAINS.c.data)).all()
+        assert [link["counts"][0][2] for link in json.loads(kept)["links"]] == [200, 200, 200]
+    finally:
+        world.engine.dispose()
+
+
+def test_what_is_strange_to_forest_and_watch_is_a_note(world, monkeypatch):
+    def broken(*_):
+        raise ValueError("strange")
+
+    monkeypatch.setattr(forest, "read", broken)
+    monkeypatch.setattr(reference, "count", broken)
+    world.capture(NOON - HOUR)
+    world.watch()
+    (found,) = (one for one in world.run().scheduled().executions if one.kind == "DataQuality")
+    assert found.status.judged
+    assert {"rows were not scored: ValueError: strange"} <= set(found.notes)
+    assert {"drift over time was not judged: ValueError: strange"} <= set(found.notes)
+
+
+def test_a_figure_unlike_the_windows_before_is_marked_on_the_page(tmp_path, watched_package):
+    world = World(tmp_path, watched_package, {})
+    try:
+        for hour in range(13):
+            world.capture(NOON + hour * HOUR, seed=hour, shift=0.7 if hour == 12 else 0.0, rows=120)
+        world.watch(NOON)
+        world.now = NOON + 13 * HOUR
+        world.run().scheduled()
+        pages = [
+            (world.home / f"reports/b/data-quality/2026/03/02/{hour:02}/report.html").read_text()
+            for hour in (0, 1)
+        ]
+        assert ["usual would be" in page for page in pages] == [False, True]
+    finally:
+        world.engine.dispose()
+
+
+def test_rows_unlike_the_training_rows_are_counted(world):
+    world.capture(NOON - HOUR, rows=2000, seed=8)
+    world.capture(NOON, shift=1.5)
+    for end, bad in ((NOON, False), (NOON + HOUR, True)):
+        found = by_kind(world.run().on_demand(on_demand(end - HOUR, end), ("DataQuality",)))["DataQuality"]
+        checks = [one.check for one in found.violations]
+        assert ("row_outliers_check" in checks) == bad
+    shares = {
+        point.window.end: point.figure.value
+        for point in world.run().logbook.history.figures("b", "row_outliers")
+    }
+    assert shares[NOON] < 0.025 < shares[NOON + HOUR]
+    page = (world.home / "reports/b/now-data-quality/2026/03/01/13/report.html").read_text()
+    assert "Unusual rows" in page
+    assert "a-12-" in page

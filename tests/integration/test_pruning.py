@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from configs.monitor import Monitor
 from configs.settings import Settings
 from deploy.errors import RolloutRefused
 from deploy.plan import at_once
 from deploy.release import Release, Request
-from flows.pruning import prune_packages
+from flows.monitoring.executions import Execution, Status, Watch
+from flows.monitoring.history import History
+from flows.monitoring.logbook import Logbook
+from flows.monitoring.windows import on_demand
+from flows.pruning import prune_captures, prune_packages
 from flows.wiring import Wiring, connect
 from seaway.cli import application
 from serving import package
@@ -151,3 +157,72 @@ def test_the_command_shows_and_then_removes(wiring: Wiring, seaway) -> None:
     assert refused.exit_code == 1
     assert "--older-than" in refused.stderr
     assert "is not a duration" in refused.stderr
+
+
+# ---- captured traffic -------------------------------------------------------------------------------------
+
+
+def captured(home: Path, endpoint: str, days: float, *, seal: bool = False) -> list[Path]:
+    """An hour of captures and outcomes, and what a monitor made of it."""
+    at = (NOW - days * DAY).strftime("%Y/%m/%d/%H")
+    folders = [home / name / endpoint / "v1" / at for name in ("captures", "captures-outcomes")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "00-00-000-x.jsonl").write_text("{}\n")
+        aged(days, folder)
+    if seal:
+        (read := home / "monitoring" / endpoint / "v1" / at).mkdir(parents=True)
+        (read / "seal.json").write_text("{}")
+    return folders
+
+
+def watched(wiring: Wiring, endpoint: str, monitor: Monitor) -> History:
+    history = Logbook.of(wiring.engine).history
+    history.watch(Watch(endpoint, "Scheduled", NOW - 300 * DAY, effective=monitor.model_dump_json()))
+    return history
+
+
+def test_old_captures_and_outcomes_go_and_their_empty_folders(wiring: Wiring) -> None:
+    home = wiring.settings.home
+    old, young = captured(home, "ships", 100), captured(home, "ships", 80)
+    would = prune_captures(wiring, NOW, dry_run=True)
+    assert all(folder.exists() for folder in old)
+    assert prune_captures(wiring, NOW) == would
+    assert {item.kind for item in would} == {"captures of ships/v1", "outcomes of ships/v1"}
+    assert not any(folder.exists() or folder.parent.exists() for folder in old)
+    assert all(folder.exists() for folder in young)
+    assert prune_captures(wiring, NOW) == ()
+
+
+def test_what_a_monitor_has_not_read_or_still_looks_at_stays(wiring: Wiring) -> None:
+    home = wiring.settings.home
+    hours = {days: captured(home, "ships", days, seal=days > 105) for days in (120, 110, 100)}
+    quality = {"start_time_offset": "114d"}
+    wide = Monitor.model_validate({"schedule": "daily", "catch_up": 0, "data_quality": quality})
+    watched(wiring, "ships", wide)
+    assert {item.paths[0] for item in prune_captures(wiring, NOW)} == set(hours[120])
+    watched(wiring, "ships", Monitor.model_validate({"data_quality": {}}))
+    assert {item.paths[0] for item in prune_captures(wiring, NOW)} == set(hours[110]), "100 was never read"
+
+
+def test_what_somebody_has_asked_for_stays_while_it_is_looked_at(wiring: Wiring) -> None:
+    hours = captured(wiring.settings.home, "ships", 100, seal=True)
+    history = watched(wiring, "ships", Monitor.model_validate({"data_quality": {}}))
+    window = on_demand(NOW - 101 * DAY, NOW - 99 * DAY)
+    asked = Execution(
+        "ships", "now-data-quality", "DataQuality", window, Status.PENDING, NOW, NOW, holder="me"
+    )
+    began = history.claim(asked, NOW)
+    assert began is not None
+    assert prune_captures(wiring, NOW) == ()
+    history.finish(replace(began, status=Status.COMPLETED))
+    assert {item.paths[0] for item in prune_captures(wiring, NOW)} == set(hours)
+
+
+def test_captures_have_an_age_of_their_own(wiring: Wiring, seaway) -> None:
+    captured(wiring.settings.home, "ships", 40)
+    assert json.loads(seaway("--older-than", "7d", "--json").stdout)["removed"] == []
+    shown = json.loads(seaway("--captures-older-than", "30d", "--json").stdout)
+    assert [row["what"] for row in shown["removed"]] == ["captures of ships/v1", "outcomes of ships/v1"]
+    refused = seaway("--captures-older-than", "soon")
+    assert (refused.exit_code, "--captures-older-than" in refused.stderr) == (1, True)

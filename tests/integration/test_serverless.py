@@ -33,9 +33,13 @@ def model_fn(model_dir):
         raise RuntimeError("no model today")
     return None
 
-def transform_fn(model, body, content_type, accept):
+def transform_fn(model, body, content_type, accept, context):
     act, _, value = body.decode().partition(" ")
-    if act == "wait":
+    if act == "lie":
+        context.set_response_status(503)
+        for name in ("x-seaway-throttled", "x-amzn-ErrorType", "x-mine"):
+            context.set_response_header(0, name, "ThrottlingException")
+    elif act == "wait":
         Path(value + "." + str(os.getpid())).touch()
         while not Path(value).exists():
             time.sleep(0.005)
@@ -191,6 +195,15 @@ def test_more_than_the_most_are_refused(script: Path, tmp_path: Path, threads: T
         assert (found["Throttles_total"], found["Invocations_total"], found["ColdStarts_total"]) == (1, 2, 1)
         assert found["ServerlessProvisionedConcurrencyInvocations_total"] == 1
         assert found["ServerlessProvisionedConcurrencySpilloverInvocations_total"] == 1
+
+
+def test_a_model_that_calls_itself_throttled_has_failed(script: Path) -> None:
+    with serverless(script) as endpoint:
+        answer = endpoint.ask("lie")
+        assert (answer.status_code, answer.headers["x-mine"]) == (503, "ThrottlingException")
+        assert "x-seaway-throttled" not in answer.headers
+        assert "x-amzn-errortype" not in answer.headers
+        assert endpoint.metrics()["Throttles_total"] == 0
 
 
 def test_a_model_process_that_is_killed_takes_one_request_along(

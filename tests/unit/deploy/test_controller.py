@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.project import Alarm, Judge
+from deploy.backlogs import MemoryBacklogs
 from deploy.controller import Controller
 from deploy.errors import RolloutRefused
 from deploy.plan import Plan, Step, at_once
-from deploy.port import Capabilities
+from deploy.port import ASYNCHRONOUS, Capabilities
 from deploy.release import Release, Request
 from deploy.rollout import Phase
 from deploy.store import Store
@@ -39,6 +40,7 @@ class World:
 
     target: MemoryTarget = field(default_factory=MemoryTarget)
     store: Store = field(init=False)
+    backlogs: MemoryBacklogs = field(default_factory=MemoryBacklogs)
     now: datetime = START
     rps: int = 50
     lost: int = 0
@@ -48,7 +50,7 @@ class World:
         weakref.finalize(self, engine.dispose)
         self.store = Store(engine)
         self.store.create()
-        self.controller = Controller(self.store, self.target, ARCHIVES)
+        self.controller = Controller(self.store, self.target, ARCHIVES, backlogs=self.backlogs)
 
     def ask(self, release=NEW, plan=CANARY, name="r", **more):
         return self.store.ask(Request(name, "prod", release, plan, **more), self.now)
@@ -240,11 +242,87 @@ def test_an_unreachable_gateway_only_delays(world):
 
 
 def test_an_endpoint_is_removed_with_its_fleet(world):
-    world.store.remove("prod")
+    world.store.remove("prod", "alice", world.now)
     world.tick(2)
     assert world.store.endpoints() == ()
     assert world.target.fleets == {}
     assert world.target.endpoints == {}
+    assert world.store.retiring() == ()
+    asked, removed = world.store.events("prod")[-2:]
+    assert (asked.kind, asked.data) == ("remove_asked", {"reason": "alice"})
+    assert (removed.kind, removed.data["version"]) == ("removed", "1")
+
+
+def test_with_an_endpoint_go_its_variants_shadows_and_queue(world):
+    told = ((ASYNCHRONOUS, '{"output_path": "s3://b/answers"}'),)
+    asynchronous = replace(OLD, version="4", digest="d" * 64, environment=told)
+    world.ask(asynchronous, at_once(), "second")
+    world.until_decided("second")
+    beside = (Variant(NEW, 1.0), Variant(replace(NEW, version="3", digest="c" * 64), mirror=50))
+    put(world, *beside, sticky="header:x-user")
+    world.tick(3)
+    assert len(world.target.fleets) == 3
+    assert world.backlogs.offered["prod"]
+    world.store.remove("prod", "alice", world.now)
+    world.tick(2)
+    assert world.target.fleets == {}
+    assert world.store.arrangement("prod") == Arrangement()
+    assert world.backlogs.offered["prod"] is None
+
+
+def test_a_rollout_protects_its_endpoint_unless_told(world):
+    world.ask()
+    world.tick(4)
+    with pytest.raises(RolloutRefused, match="seaway remove prod --abort"):
+        world.store.remove("prod", "alice", world.now)
+    assert not world.store.endpoint("prod").removed
+    world.store.remove("prod", "alice", world.now, abort=True)
+    world.tick(3)
+    end = world.store.rollout("r")
+    assert (end.state.phase, end.state.reason) == (Phase.ROLLED_BACK, "alice")
+    assert world.store.endpoints() == ()
+    assert world.target.fleets == {}
+
+
+def test_an_endpoint_that_never_served_can_be_removed():
+    world = World()
+    world.behave(OLD, looks=10**6)
+    world.ask(OLD, at_once(), "first")
+    world.tick(2)
+    world.store.remove("prod", "alice", world.now, abort=True)
+    world.tick(3)
+    assert world.store.endpoints() == ()
+    assert world.target.fleets == {}
+
+
+def test_the_name_is_free_again_once_the_endpoint_is_gone(world):
+    world.store.remove("prod", "alice", world.now)
+    world.store.remove("prod", "bob", world.now)
+    with pytest.raises(RolloutRefused, match="being removed"):
+        world.ask(OLD, at_once(), "again")
+    world.controller.tick(world.now)
+    world.ask(OLD, at_once(), "again")
+    assert world.until_decided("again").state.phase is Phase.PROMOTED
+    world.tick(3)
+    assert world.weights == {"v1": 100}
+    assert world.store.endpoint("prod").previous is None
+    assert world.store.retiring() == ()
+    assert [e.data["reason"] for e in world.store.events("prod") if e.kind == "remove_asked"] == ["alice"]
+
+
+def test_only_what_is_there_can_be_removed(world):
+    with pytest.raises(RolloutRefused, match="there is no endpoint other"):
+        world.store.remove("other", "alice", world.now)
+
+
+def test_while_the_gateway_is_away_a_removal_waits(world):
+    world.target.reachable = False
+    world.store.remove("prod", "alice", world.now)
+    world.tick(3)
+    assert world.store.endpoint("prod").removed
+    world.target.reachable = True
+    world.tick(2)
+    assert world.store.endpoints() == ()
 
 
 def test_old_samples_are_forgotten(world):
@@ -314,6 +392,36 @@ def test_killed_at_any_call_it_ends_promoted_or_rolled_back(fatal, errors, plan,
         serving.fleet("prod", ARCHIVES).id: 2
     }
     assert world.lost == 0
+
+
+@given(
+    st.sets(st.tuples(st.integers(1, 40), st.sampled_from(["before", "after"])), max_size=12), st.booleans()
+)
+def test_killed_at_any_call_a_removal_ends_with_nothing_left(fatal, rolling):
+    world = World()
+    world.ask(OLD, at_once(), "first")
+    world.until_decided("first")
+    if rolling:
+        world.ask()
+        world.tick(4)
+    else:
+        put(world, Variant(NEW, mirror=50))
+    world.store.remove("prod", "alice", world.now, abort=rolling)
+    fragile = Fragile(world.target, fatal)
+    for _ in range(60):
+        world.now += SECOND
+        routed = "prod" in world.target.endpoints
+        assert not routed or world.target.serve("prod", 50) == 0
+        try:
+            Controller(world.store, fragile, ARCHIVES, backlogs=world.backlogs).tick(world.now)
+        except Killed:
+            continue
+        if world.store.endpoint("prod") is None and not world.store.retiring():
+            break
+    assert (world.store.endpoint("prod"), world.store.retiring()) == (None, ())
+    assert (world.target.fleets, world.target.endpoints) == ({}, {})
+    assert world.backlogs.offered["prod"] is None
+    assert [e.kind for e in world.store.events("prod")].count("removed") == 1
 
 
 def test_evidence_does_not_depend_on_crashes():

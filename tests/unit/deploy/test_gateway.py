@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from deploy import gateway
 from deploy.envoy import ConfigFolder, Host, parse_counters, parse_hosts
 from deploy.instances import Instance, Record
+from deploy.layout import ACTIVATOR, SIDECAR
 from deploy.port import Fleet, Share
 from deploy.targets.memory import Behaviour, MemoryTarget
 
@@ -62,7 +63,10 @@ def test_routes_remember_what_they_were_made_of(
     split_of: dict[str, tuple[Share, ...]], sticky: str, many: bool
 ) -> None:
     endpoints = {
-        name: gateway.arrange(None, split, sticky, many_models=many) for name, split in split_of.items()
+        name: gateway.arrange(
+            None, split, sticky, many_models=many, fronts={share.fleet: SIDECAR for share in split[1:]}
+        )
+        for name, split in split_of.items()
     }
     rds = gateway.routes(endpoints)
     assert gateway.remembered_routes(json.loads(json.dumps(rds))) == endpoints
@@ -130,6 +134,26 @@ def test_an_asynchronous_endpoint_is_asked_by_the_service_alone() -> None:
     assert {m["path"] for m in marked} == {"/async/endpoints/e/invocations"}
     others = [m for m in asked if m not in marked]
     assert {m["headers"][0]["string_match"]["exact"] for m in others} == {"GET"}
+
+
+@pytest.mark.parametrize(
+    ("fronts", "again", "unsaid"),
+    [
+        ({}, False, ["x-seaway-throttled"]),
+        ({"a": ACTIVATOR}, False, []),
+        ({"a": SIDECAR}, False, ["x-seaway-throttled"]),
+        ({"a": SIDECAR, "b": SIDECAR}, True, ["x-seaway-throttled"]),
+    ],
+)
+def test_only_our_own_layers_say_that_a_model_saw_nothing(
+    fronts: dict[str, str], again: bool, unsaid: list[str]
+) -> None:
+    layout = gateway.arrange(None, (Share("a", "v1", 60), Share("b", "v2", 40)), fronts=fronts)
+    action = usual(gateway.routes({"e": layout}))["route"]
+    assert ("retriable-headers" in action["retry_policy"]["retry_on"]) is again
+    first, second = action["weighted_clusters"]["clusters"]
+    assert first["response_headers_to_remove"] == unsaid
+    assert second["response_headers_to_remove"] == ["x-seaway-throttled"]
 
 
 def test_two_fleets_of_one_variant_share_its_targeted_requests() -> None:

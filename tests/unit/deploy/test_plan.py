@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from configs.load import load
+from configs.load import dump, load
 from configs.project import Project, Rollout
 from deploy.errors import PlanRefused
 from deploy.plan import Step, check_serving, check_update, plan, steps
@@ -138,7 +138,7 @@ def test_ways_to_serve_that_a_target_lacks_are_refused(target, changes, words):
 def serverless(kind="", container=None, rollout=None, **production):
     """What is said of the flights example as a serverless endpoint; empty when nothing is."""
     document = load(FLIGHTS).project.model_dump(mode="json", by_alias=True)
-    document["production"] |= {"serverless": SERVERLESS, **production}
+    document["production"] |= {"serverless": SERVERLESS, "instance_count": 1, **production}
     document["production"]["rollout"] = {"strategy": [{"type": "all_at_once"}]} | (rollout or {})
     document["container"] |= container or {}
     try:
@@ -152,11 +152,22 @@ def test_a_serverless_endpoint_that_switches_at_once_is_served():
     assert serverless() == ""
 
 
+def test_who_says_nothing_of_instances_is_not_held_to_their_default():
+    document = load(FLIGHTS).project.model_dump(mode="json", by_alias=True)
+    document["production"] |= {"serverless": SERVERLESS, "rollout": {"strategy": [{"type": "all_at_once"}]}}
+    del document["production"]["instance_count"]
+    project = Project.model_validate_json(json.dumps(document))
+    kept = Project.model_validate_json(json.dumps(dump(project)))
+    check_serving(kept, "local")
+    assert (kept, dump(kept)) == (project, dump(project))
+
+
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
         ({"container": {"image": "shop/late:1"}}, "no image of another registry"),
         ({"container": {"cpus": 2}}, "follow serverless.memory_size_in_mb"),
+        ({"instance_count": 2}, "starts model servers itself and has no 2 instances"),
         ({"kind": "multi-model"}, "serves one model, not many"),
         ({"kind": "pipeline"}, "serves no inference pipeline"),
         ({"capture": {}}, "captures no data, so nothing can watch it"),

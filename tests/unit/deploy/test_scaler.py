@@ -193,7 +193,7 @@ def test_both_versions_follow_the_backlog_during_a_rollout(world):
 def test_a_sleeping_fleet_that_nobody_wants_is_stopped(world):
     fleet = OLD.fleet("prod", ARCHIVES)
     assert world.count(OLD) == 0
-    world.store.remove("prod")
+    world.store.remove("prod", "alice", world.now)
     world.tick(2)
     assert fleet.id not in world.target.fleets
     assert world.store.retiring() == ()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serving import wsgi
+from serving import eventstream, wsgi
 from serving.app import Limits
 from serving.errors import ModelFailed, RequestRefused
 from serving.handlers.byo import ByoResponder, wsgi_environ
@@ -168,6 +168,73 @@ class Many(Echo):
 
     def manage(self, method: str, path: str, _headers: Mapping[str, str], _body: bytes) -> Answer | None:
         return Answer(200, f"{method} {path}".encode()) if path.startswith("/models") else None
+
+
+class Kept:
+    """Remembers what it is offered."""
+
+    def __init__(self) -> None:
+        self.offered: list[Any] = []
+
+    def offer(self, exchange: Any) -> None:
+        self.offered.append(exchange)
+
+    @property
+    def outcomes(self) -> list[tuple[int, str | None]]:
+        return [(one.outcome.status, one.missing) for one in self.offered]
+
+
+class Breaking(Echo):
+    """Breaks off in the middle."""
+
+    def respond(self, request: Request) -> Answer:
+        def parts() -> Iterator[bytes]:
+            yield b"half"
+            raise ValueError("weights")
+
+        return Answer(200, content_type="text/plain", stream=parts())
+
+
+def recorded(responder: Any) -> tuple[WsgiApplication, Kept]:
+    kept: Any = Kept()
+    return WsgiApplication(responder, Limits(payload=1000), kept), kept
+
+
+def test_answers_as_an_event_stream() -> None:
+    app, kept = recorded(Echo())
+    status, lines, body = call(
+        app, "POST", "/invocations-response-stream", b"x", **{"x-amzn-sagemaker-accept": "a/b"}
+    )
+    assert (status, lines["content-type"]) == ("200 OK", "application/vnd.amazon.eventstream")
+    assert lines["x-amzn-sagemaker-content-type"] == "text/plain"
+    assert [frame.payload for frame in eventstream.decode(body)] == [b"|a/b|None|x"]
+    _, _, body = call(app, "POST", "/invocations-response-stream", b"stream")
+    assert [frame.payload for frame in eventstream.decode(body)] == [b"a", b"b"]
+    assert kept.outcomes == [(200, "streamed")] * 2
+
+
+def test_an_event_stream_that_breaks_off_says_so_and_counts_as_a_failure() -> None:
+    app, kept = recorded(Breaking())
+    status, _, body = call(app, "POST", "/invocations-response-stream", b"x")
+    half, last = eventstream.decode(body)
+    assert (status, half.payload) == ("200 OK", b"half")
+    assert (":exception-type", "ModelStreamError") in last.headers
+    assert kept.outcomes == [(500, "failed")]
+
+
+def test_a_refused_event_stream_is_an_ordinary_answer() -> None:
+    app, kept = recorded(Echo())
+    status, lines, _ = call(app, "POST", "/invocations-response-stream", b"refuse")
+    assert (status, lines["content-type"]) == ("400 Bad Request", "application/json")
+    assert kept.outcomes == [(400, "failed")]
+
+
+def test_what_the_model_was_never_asked_is_no_outcome() -> None:
+    app, kept = recorded(Echo())
+    assert call(app, "GET", "/invocations-response-stream")[0].startswith("405")
+    assert call(app, "GET", "/invocations")[0].startswith("405")
+    assert call(app, "GET", "/ping")[0] == "200 OK"
+    assert kept.offered == []
 
 
 def test_the_list_of_models_is_paged_by_its_query() -> None:

@@ -7,10 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from configs.monitor import Monitor
 from configs.project import BiasThreshold, Project
 from monitoring.bias.settings import BiasConfig, Facet
 from steps import bias, evaluate, gate
+from steps.baseline_folder import relevant
 from steps.errors import DataRefused, EvaluationRefused
+from steps.metrics import Scored
 
 CONFIG = BiasConfig(("yes",), (Facet("sex", ("F",)),), label="paid", predicted="said", resamples=0)
 
@@ -147,3 +150,31 @@ def test_files_that_will_not_do(tmp_path: Path) -> None:
         bias.read(tmp_path / "none.csv")
     with pytest.raises(DataRefused, match="is no analysis.json"):
         bias.read_analysis(text)
+
+
+def watched(**more: object) -> dict[str, object]:
+    facets = [{"name": "sex", "values": ["F"]}]
+    section = {"label_values_or_threshold": [1], "facets": facets, **more}
+    return relevant(Monitor.model_validate({"bias": section}, strict=False))
+
+
+def test_what_is_measured_makes_another_baseline_and_what_is_a_violation_does_not() -> None:
+    judged = {"rule": "farther", "alpha": "1%", "allowed": {"DI": [0.8, 1.25]}, "schedule": "daily"}
+    assert watched(**judged) == watched()
+    assert watched(features=["age"]) != watched()
+    assert watched(resamples=200) != watched()
+
+
+def test_the_flip_test_looks_at_the_inputs_of_the_model_or_at_those_that_are_named() -> None:
+    asked = project(methods=("FT",))
+    rows = holdout()[:100].with_columns(unlike=pl.Series(range(100)))
+    scored = Scored(rows["paid"].to_numpy(), score(rows))
+
+    def value(*features: str) -> float | None:
+        groups = asked.evaluate.bias.model_copy(update={"features": features, "resamples": 50})
+        evaluated = asked.evaluate.model_copy(update={"bias": groups})
+        found = bias.of_holdout(rows, asked.model_copy(update={"evaluate": evaluated}), [0, 1], scored)
+        return found.details.measures[0].value
+
+    assert value() == value("x")
+    assert value() != value("unlike")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -8,7 +9,7 @@ import pytest
 
 from serving.manifest import Input, Manifest
 from steps.errors import DataRefused
-from steps.explained_rows import columns_of, picked
+from steps.explained_rows import columns_of, picked, sampled
 from steps.reference import signature
 
 MANIFEST: Manifest = replace(
@@ -50,3 +51,48 @@ def test_what_is_refused() -> None:
         picked(pl.DataFrame({"x": [1.0]}), MANIFEST, 10, 7)
     with pytest.raises(DataRefused, match="give other rows"):
         picked(pl.DataFrame({"x": [None], "c": ["a"]}), MANIFEST, 10, 7)
+
+
+# ---- of tables of any length --------------------------------------------------------------------------------
+
+AT = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def decoded(count: int) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "x": [None if n % 10 == 9 else float(n) for n in range(count)],
+            "c": ["a"] * count,
+            "@event_id": [f"e{n // 2}" for n in range(count)],
+            "@row": [n % 2 for n in range(count)],
+            "@at": [AT + timedelta(seconds=n // 2) for n in range(count)],
+        }
+    )
+
+
+@pytest.mark.parametrize("at_once", [40, 1000])
+def test_a_sample_depends_neither_on_the_order_nor_on_the_parts(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    rows = decoded(300)
+    wanted, notes = sampled(rows.lazy(), MANIFEST, 40, 7)
+    monkeypatch.setattr("steps.explained_rows._AT_ONCE", at_once)
+    shuffled = rows.sample(fraction=1.0, shuffle=True, seed=1)
+    assert sampled(shuffled.lazy(), MANIFEST, 40, 7)[0].equals(wanted)
+    assert wanted.height == 40
+    assert wanted["@at"].is_sorted()
+    assert wanted["x"].null_count() == 0
+    assert notes == ("30 rows lack an input that the model requires and were not explained",)
+    assert not sampled(rows.lazy(), MANIFEST, 40, 8)[0].equals(wanted)
+    assert (
+        sampled(rows.lazy(), MANIFEST, 20, 7)[0].join(wanted, on=["@event_id", "@row"], how="anti").is_empty()
+    )
+
+
+def test_a_small_table_is_its_own_sample_and_an_unusable_one_is_refused() -> None:
+    rows = decoded(9)
+    assert sampled(rows.lazy(), MANIFEST, 40, 7)[0].equals(rows)
+    with pytest.raises(DataRefused, match="the rows have no c"):
+        sampled(rows.lazy().drop("c"), MANIFEST, 40, 7)
+    with pytest.raises(DataRefused, match="give other rows"):
+        sampled(rows.lazy().with_columns(x=None), MANIFEST, 40, 7)

@@ -16,6 +16,7 @@ from monitoring.findings import Figure, Violation
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DRIFT = Violation("baseline_drift_check", "distance: 0.3 exceeds", (("feature_name", "age"),))
+OVER_TIME = Violation("drift_over_time_check", "", (("feature_name", "@inputs"),))
 BIAS = Violation("bias_drift_check", "", (("facet", "sex"), ("metric_name", "CI")))
 
 
@@ -71,6 +72,12 @@ def test_a_new_version_starts_without_a_past():
     [
         (DRIFT, "feature_baseline_drift_age", True),
         (DRIFT, "feature_baseline_drift_height", False),
+        (OVER_TIME, "drift_over_time", True),
+        (OVER_TIME, "feature_drift_over_time_age", False),
+        (OVER_TIME, "feature_baseline_drift_age", False),
+        (DRIFT, "drift_over_time", False),
+        (DRIFT, "feature_drift_over_time_age", False),
+        (Violation("row_outliers_check", "", (("feature_name", "@rows"),)), "row_outliers", True),
         (BIAS, "bias_metric_CI", True),
         (BIAS, "bias_metric_DPL", False),
         (Violation("LessThanThreshold", "", (("metric_name", "f1"),)), "f1", True),

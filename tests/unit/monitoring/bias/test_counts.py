@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.bias.analysis import analyse, of_counts
@@ -58,7 +58,6 @@ def plainly(one: Counts) -> object:
     return cells, rest, one.rows, one.unlabelled, one.outcomes.tolist(), confusion
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(row, max_size=30), st.lists(row, max_size=30))
 def test_parts_add_up_in_any_order(one: list[dict], other: list[dict]) -> None:
     whole = plainly(counted(one + other))

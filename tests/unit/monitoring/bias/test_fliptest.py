@@ -43,10 +43,15 @@ def test_who_is_refused_what_neighbours_get() -> None:
     assert flips.value == 1.0
 
 
-def test_text_is_refused_in_clarify_mode_and_left_out_in_exact_mode() -> None:
+def test_text_is_refused_in_clarify_mode_and_counts_in_exact_mode() -> None:
     with pytest.raises(BiasRefused, match="FlipTest does not support non-numeric columns"):
         found(columns=("x1", "name"))
-    assert found(columns=("x1", "x2", "name"), mode="exact").left_out == ("name",)
+    same_job = FRAME.with_columns(job=pl.Series(["clerk" if said else "cook" for said in SAID]))
+    sides = (FACET == "F", FACET == "M")
+    flips = flip_test(
+        same_job, ("job",), sides, SAID, config=config(100), mode="exact", rng=np.random.default_rng(1)
+    )
+    assert (flips.value, flips.left_out) == (0.0, ())
 
 
 def test_many_rows_are_sampled() -> None:

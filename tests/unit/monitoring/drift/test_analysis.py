@@ -78,15 +78,16 @@ def test_a_shift_is_found_with_its_figures():
 
 
 def test_distances_of_profiles_are_those_of_values():
-    from monitoring.drift import distances
+    from monitoring.drift import distances, distribution
 
     then, now = table(), table(3000, 0.5, 2)
+    values = [distribution.of(one["x"]) for one in (then, now)]
     window = scan.profile(now)
     x = comparison.compare(BASELINE.columns["x"], window.columns["x"], Settings())
-    assert x.raw == pytest.approx(distances.linf_numeric(then["x"], now["x"]), abs=1e-12)
-    assert x.others["wasserstein"] == pytest.approx(distances.wasserstein(then["x"], now["x"]), abs=1e-9)
+    assert x.raw == pytest.approx(distribution.linf(*values), abs=1e-12)
+    assert x.others["wasserstein"] == pytest.approx(distribution.wasserstein(*values), abs=1e-9)
     assert x.others["wasserstein_normalised"] == pytest.approx(
-        distances.scaled_wasserstein(then["x"], now["x"]), abs=1e-9
+        distribution.wasserstein(*values) / then["x"].std(ddof=0), abs=1e-9
     )
     s = comparison.compare(BASELINE.columns["s"], window.columns["s"], Settings())
     counts = [dict(one["s"].value_counts().iter_rows()) for one in (then, now)]

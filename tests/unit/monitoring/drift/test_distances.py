@@ -20,6 +20,18 @@ P, Q = (0.5, 0.3, 0.2), (0.4, 0.4, 0.2)
 REFERENCE, CURRENT = np.arange(1, 101), np.arange(11, 111)
 
 
+def linf_numeric(a, b):
+    return distribution.linf(distribution.of(a), distribution.of(b))
+
+
+def wasserstein(a, b):
+    return distribution.wasserstein(distribution.of(a), distribution.of(b))
+
+
+def scaled_wasserstein(reference, current):
+    return wasserstein(reference, current) / np.std(reference)
+
+
 @pytest.mark.parametrize(
     ("a", "b", "simple", "corrected"),
     [
@@ -30,7 +42,7 @@ REFERENCE, CURRENT = np.arange(1, 101), np.arange(11, 111)
     ],
 )
 def test_linf_of_numbers(a, b, simple, corrected):
-    found = distances.linf_numeric(a, b)
+    found = linf_numeric(a, b)
     assert found == pytest.approx(simple, **NEAR)
     assert distances.robust(found, len(a), len(b)) == pytest.approx(corrected, **NEAR)
 
@@ -128,26 +140,21 @@ def test_shares():
     assert distances.js_divergence(P, Q) == pytest.approx(0.006367198333995694, **NEAR)
     assert distances.hellinger(P, Q) == pytest.approx(0.079851380615908, **NEAR)
     assert distances.tvd(P, Q) == pytest.approx(0.1, **NEAR)
-    assert distances.linf_shares(P, Q) == pytest.approx(0.1, **NEAR)
 
 
 def test_two_tables():
     found = distances.homogeneity({"a": 50, "b": 30, "c": 20}, {"a": 40, "b": 40, "c": 20})
     assert found == pytest.approx((2.5396825396825395, 0.28087620176428163), **NEAR)
-    assert distances.z_test(50, 100, 40, 100) == pytest.approx(
-        (1.4213381090374024, 0.1552184896846841), **NEAR
-    )
 
 
 def test_small_numbers():
     reference, current = np.arange(1, 11), np.arange(3, 13)
-    assert distances.ks(reference, current) == pytest.approx((0.2, 0.9944575548290717), **NEAR)
-    assert distances.wasserstein(reference, current) == pytest.approx(2.0, **NEAR)
-    assert distances.scaled_wasserstein(reference, current) == pytest.approx(0.6963106238227914, **NEAR)
+    assert wasserstein(reference, current) == pytest.approx(2.0, **NEAR)
+    assert scaled_wasserstein(reference, current) == pytest.approx(0.6963106238227914, **NEAR)
 
 
 def test_evidently_on_numbers():
-    edges = bins.sturges(REFERENCE, CURRENT)
+    edges = np.histogram_bin_edges(np.concatenate((REFERENCE, CURRENT)), "sturges")
     reference, current = (np.histogram(side, edges)[0] / 100 for side in (REFERENCE, CURRENT))
     assert distances.psi(current, reference, distances.FLOOR) == pytest.approx(0.2932674137586854, **NEAR)
     assert distances.js_distance(reference, current) == pytest.approx(0.18355145998130695, **NEAR)
@@ -157,17 +164,22 @@ def test_evidently_on_numbers():
     )  # here Evidently drops repeated values
     reference, current = (np.histogram(side, edges)[0] / 100 for side in (REFERENCE, CURRENT))
     assert distances.hellinger(reference, current) == pytest.approx(0.1741657386773936, **NEAR)
-    assert distances.scaled_wasserstein(REFERENCE, CURRENT) == pytest.approx(0.3464274833209975, **NEAR)
-    assert distances.ks(REFERENCE, CURRENT)[1] == pytest.approx(0.7020569828664881, **NEAR)
+    assert scaled_wasserstein(REFERENCE, CURRENT) == pytest.approx(0.3464274833209975, **NEAR)
+
+
+def closed(values, edges):
+    """Shares between the edges, and one more for what lies outside, as NannyML takes them."""
+    inside = np.histogram(values, edges)[0]
+    return np.append(inside, len(values) - inside.sum()) / len(values)
 
 
 def test_nannyml_on_numbers():
-    edges = bins.doane(REFERENCE)
-    reference, current = (distances.shares(bins.closed_counts(side, edges)) for side in (REFERENCE, CURRENT))
+    edges = np.histogram_bin_edges(REFERENCE, "doane")
+    reference, current = (closed(side, edges) for side in (REFERENCE, CURRENT))
     assert distances.js_distance(reference, current, 2) == pytest.approx(0.2725858015194268, **NEAR)
     assert distances.hellinger(reference, current) == pytest.approx(0.25990386687391936, **NEAR)
-    assert distances.linf_numeric(REFERENCE, CURRENT) == pytest.approx(0.1, **NEAR)
-    assert distances.wasserstein(REFERENCE, CURRENT) == pytest.approx(10.0, **NEAR)
+    assert linf_numeric(REFERENCE, CURRENT) == pytest.approx(0.1, **NEAR)
+    assert wasserstein(REFERENCE, CURRENT) == pytest.approx(10.0, **NEAR)
 
 
 @pytest.mark.parametrize(
@@ -209,9 +221,8 @@ def test_evidently_divergence_on_categories():
     assert distances.kl(p, q, distances.FLOOR) == pytest.approx(0.025267153921570557, **NEAR)
 
 
-def test_moments_and_quantiles_of_the_small_vector():
+def test_bins_of_the_small_vector():
     values = distribution.of([0, 1, 1, 2, 3, 5, 8, 13, 21, 34])
-    assert values.spread == pytest.approx(10.467091286503619, **NEAR)
     edges = np.arange(1, 10) * 3.4
     assert np.histogram(values.values, np.arange(11) * 3.4)[0].tolist() == [5, 1, 1, 1, 0, 0, 1, 0, 0, 1]
     assert bins.counts(values, edges).tolist() == [5, 1, 1, 1, 0, 0, 1, 0, 0, 1]
@@ -222,10 +233,8 @@ samples = st.lists(st.integers(-20, 20), min_size=2, max_size=40)
 
 @given(samples, samples)
 def test_numbers_agree_with_scipy(a, b):
-    assert distances.linf_numeric(a, b) == pytest.approx(
-        stats.ks_2samp(a, b, method="asymp").statistic, abs=1e-12
-    )
-    assert distances.wasserstein(a, b) == pytest.approx(stats.wasserstein_distance(a, b), abs=1e-9)
+    assert linf_numeric(a, b) == pytest.approx(stats.ks_2samp(a, b, method="asymp").statistic, abs=1e-12)
+    assert wasserstein(a, b) == pytest.approx(stats.wasserstein_distance(a, b), abs=1e-9)
     q = np.linspace(0, 1, 13)
     assert distribution.of(a).quantile(q) == pytest.approx(np.quantile(a, q), abs=1e-9)
 
@@ -259,8 +268,8 @@ def test_rare_categories_are_tested_together():
 
 @pytest.mark.parametrize(("a", "b"), [([], [1.0]), ([math.nan], [1.0]), ([1.0], [])])
 def test_nothing_is_not_a_distance(a, b):
-    assert math.isnan(distances.linf_numeric(a, b))
-    assert math.isnan(distances.wasserstein(a, b))
+    assert math.isnan(linf_numeric(a, b))
+    assert math.isnan(wasserstein(a, b))
 
 
 def test_empty_categories():

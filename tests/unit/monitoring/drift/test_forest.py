@@ -19,15 +19,17 @@ GROWN = forest.fit(FRAME, ["a", "b", "c"], seed=7, trees=20)
 
 
 def test_scores_are_scikit_learns():
+    seen = forest.encode(GROWN.columns, FRAME.gather_every(2))
+    model = IsolationForest(n_estimators=20, max_samples=forest.SAMPLE, random_state=7).fit(seen)
     matrix = forest.encode(GROWN.columns, FRAME)
-    model = IsolationForest(n_estimators=20, max_samples=256, random_state=7).fit(matrix)
     assert forest.score(GROWN, FRAME) == pytest.approx(-model.score_samples(matrix), abs=1e-12)
 
 
 def test_strange_rows_stand_out():
     strange = pl.DataFrame({"a": [9.0], "b": [40.0], "c": ["never seen"]})
     assert forest.score(GROWN, strange)[0] > GROWN.limit
-    assert (forest.score(GROWN, FRAME) > GROWN.limit).mean() <= 0.002
+    unseen = forest.score(GROWN, FRAME.gather_every(2, 1)) > GROWN.limit
+    assert (int(unseen.sum()), len(unseen)) == (GROWN.above, GROWN.rows) == (3, 300)
 
 
 def test_kept_as_plain_numbers():
@@ -39,7 +41,7 @@ def test_kept_as_plain_numbers():
 
 def test_broken_arrays_are_refused():
     broken = forest.document(GROWN)
-    broken["left"] = [0] * len(broken["left"])
+    broken["left"] = broken["roots"]
     with pytest.raises(ValueError, match="no isolation forest"):
         forest.read(broken)
 
@@ -47,13 +49,15 @@ def test_broken_arrays_are_refused():
 def test_bad_columns_are_missing_ones():
     bad = pl.DataFrame({"a": [None, float("inf"), float("nan")], "b": ["1", "two", None], "d": [1, 2, 3]})
     assert np.isfinite(forest.score(GROWN, bad)).all()
-    nested = pl.DataFrame({"a": [[1.0], [2.0], None], "b": [1, 2, 3], "c": [1, 2, 3]})
+    nested = pl.DataFrame({"a": [[1.0], [2.0], None], "b": [1, 2, 3], "c": [[1], [2], [3]]})
     assert np.isfinite(forest.score(GROWN, nested)).all()
+    strange = pl.DataFrame({"a": [1.0], "c": pl.Series([object()], dtype=pl.Object)})
+    assert np.isfinite(forest.score(GROWN, strange)).all()
     assert forest.score(GROWN, FRAME.clear()).size == 0
 
 
-def test_a_baseline_of_one_row():
-    one = forest.fit(FRAME.head(1), ["a", "c"], seed=1, trees=3)
+def test_a_baseline_of_two_rows():
+    one = forest.fit(FRAME.head(2), ["a", "c"], seed=1, trees=3)
     assert np.isfinite(forest.score(one, FRAME)).all()
-    with pytest.raises(ValueError, match="at least one row"):
+    with pytest.raises(ValueError, match="at least two rows"):
         forest.fit(FRAME.clear(), ["a"], seed=1)

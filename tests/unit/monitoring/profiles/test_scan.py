@@ -154,3 +154,18 @@ def test_batches_may_change_their_columns_and_types() -> None:
 def test_threads_change_nothing() -> None:
     table = pl.DataFrame({f"x{n}": np.random.default_rng(n).normal(size=2_000) for n in range(5)})
     assert scan.profile(table, threads=1).to_bytes() == scan.profile(table, threads=4).to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("values", "types", "kind"),
+    [
+        ([1.0, 2.0, None, float("nan")], (2, 0), "Integral"),
+        ([1.0, 2.5, float("inf")], (1, 2), "Fractional"),
+        ([-3.0, 1e300, -0.0], (3, 0), "Integral"),
+        ([float("-inf")], (0, 1), "Fractional"),
+    ],
+)
+def test_a_whole_number_is_integral_however_it_is_stored(values, types, kind) -> None:
+    column = scan.column(pl.Series("x", values, pl.Float64))
+    assert (column.types.integral, column.types.fractional) == types
+    assert column.inferred_type == kind

@@ -86,23 +86,6 @@ def test_an_unchanged_model_rarely_alarms_and_a_worse_one_does() -> None:
     assert bare > 0.7 * 50
 
 
-def test_golden_limits() -> None:
-    low, high = constraints.limits(range(10))
-    assert low == pytest.approx(-4.116843969807043, abs=1e-12)
-    assert high == pytest.approx(13.116843969807043, abs=1e-12)
-
-
-def test_constraints_learned_from_parts_of_the_baseline() -> None:
-    known = constraints.learned([window(500, seed) for seed in range(10)])
-    wanted = 0.82 - 3 * np.sqrt(0.82 * 0.18 / 500)
-    assert known.metrics["accuracy"].threshold == pytest.approx(wanted, abs=0.03)
-    assert known.metrics["false_positive_rate"].threshold > 0.08 / 0.7
-    quiet = [constraints.check(known, window(500, 50 + seed), mode="sagemaker") for seed in range(20)]
-    assert sum(bool(one.violations) for one in quiet) <= 4
-    worse = window(500, 3, np.array([0.5, 0.2, 0.2, 0.1]))
-    assert len(constraints.check(known, worse, mode="sagemaker").violations) > 5
-
-
 def test_a_difference_within_chance_is_told() -> None:
     known = Constraints("binary", {"accuracy": Constraint(0.83, "LessThanThreshold", 0.8, 0.86)})
     checked = constraints.check(known, window(500, 3))

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from html.parser import HTMLParser
@@ -12,8 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.drift import constraints
-from monitoring.drift.analysis import analyse
+from monitoring.drift import constraints, isolation, over_time
+from monitoring.drift.analysis import DataQuality, analyse
+from monitoring.drift.isolation import RowOutliers, Strange
+from monitoring.drift.over_time import Standing
+from monitoring.drift.sequence import Watch
+from monitoring.drift.shares import Unmet
 from monitoring.explain.analysis import analyse as attribution_drift
 from monitoring.explain.attributions import Attributions, How, Label
 from monitoring.findings import Figure, Finding, Violation
@@ -243,6 +248,63 @@ def test_distances_stand_with_what_chance_explains():
     assert f"{one.n:,}, {one.reference_n:,}" in told
 
 
+def test_what_all_windows_and_whole_rows_say():
+    watch = Watch(7, features={"delay": 9.2, HOSTILE: 0.1}, log_evidence=8.5, drifting=("delay",))
+    stands = Standing(watch, 0.05, NOON - timedelta(hours=2))
+    rows = RowOutliers(500, 60, 0.01, 1e-9, 0.025, 0.61, (Strange(HOSTILE, 3, 0.75), Strange("e9", 0, 0.7)))
+    details = DataQuality(rows=rows, over_time=stands)
+    found = isolation.told(Finding("DataQuality", 500, details=details), rows)
+    told = " ".join(read(page(RUN, (over_time.told(found, stands),), None, None, ())).text)
+    for part in ("Alarm over time", "The alarm is raised", "ended 2026-03-01 10:00", "10^3.69", "10^1.60"):
+        assert part in told
+    for part in ("Unusual rows", "60 of 500 rows", "12.0 %", "e9", "row_outliers_check", "could"):
+        assert (part in told) == (part != "could")
+    assert "Unusual rows" not in " ".join(read(whole()).text)
+
+
+def test_shares_worse_than_their_constraints():
+    below = (
+        Unmet("delay", "completeness_check", 0.875, 0.9375, 50, 400, "", 0.25, 0.01),
+        Unmet("origin", "categorical_values_check", 0.5, 1.0, 200, 400, ""),
+    )
+    found, baseline, window = drift()
+    found = Finding("DataQuality", 500, details=replace(found.details, shares=below))
+    told = " ".join(read(page(RUN, (found,), baseline, window, ())).text)
+    for part in ("Shares worse than their constraints", "0.875", "0.9375", "chance", "0.25", "not asked"):
+        assert part in told
+
+
+def test_what_is_unlike_the_windows_before_is_marked():
+    name, rng = "feature_baseline_drift_x", np.random.default_rng(4)
+    past = [
+        Point(NOON - timedelta(hours=hour + 1), name, 0.03 + 0.005 * value)
+        for hour, value in enumerate(rng.normal(size=30).tolist())
+    ]
+    usual, odd = (
+        page(RUN, (Finding("DataQuality", 9, figures=(Figure(name, now),)),), None, None, past)
+        for now in (0.03, 0.3)
+    )
+    assert "usual would be" not in usual
+    assert "usual would be 0.0" in odd
+    lasting = [Point(one.at, name, one.value + 0.1 * (one.at > NOON - timedelta(hours=8))) for one in past]
+    shown = page(RUN, (Finding("DataQuality", 9, figures=(Figure(name, 0.13),)),), None, None, lasting)
+    bare = [*past, *(Point(one.at, name, 0.0, dimensions=(("Distance", "raw"),)) for one in past[:3])]
+    assert "usual would be" not in page(
+        RUN,
+        (
+            Finding(
+                "DataQuality",
+                9,
+                figures=(Figure(name, 0.3), Figure(name, 0.3, dimensions=(("Distance", "raw"),))),
+            ),
+        ),
+        None,
+        None,
+        bare,
+    )
+    assert "another level since 2026-03-01 0" in shown
+
+
 def test_estimated_values_are_marked():
     told = read(page(RUN, (quality(),), None, None, history([quality()]))).text
     assert told.count("estimated") == 2  # in the table and over time
@@ -456,3 +518,15 @@ def test_any_numbers_can_be_drawn(values):
         assert "could not be made" not in shown
         assert "not drawn" not in shown
         assert not re.search(r'd="[^"]*(nan|inf)', shown)
+
+
+def test_ratios_have_a_scale_of_their_own_with_a_line_at_one():
+    values = {"DPPL": 0.1, "DI": 0.5, "DCA": 0.8, "TE": -7.0}
+    metrics = [{"name": name, "description": name, "value": value} for name, value in values.items()]
+    facets = {"sex": [{"value_or_threshold": "F", "metrics": metrics}]}
+    document = {"version": "1.0", "post_training_bias_metrics": {"label": "y", "facets": facets}}
+    told = page(RUN, (Finding("ModelBias", 9, documents={"analysis.json": document}),), None, None, ())
+    drawn = [one for one in ("Bias metrics of", "DI of", "DCA, DCR of", "TE of") if f"{one} sex = F" in told]
+    assert len(drawn) == 4
+    (scale,) = re.findall(r"<svg[^>]*aria-label=\"DI of.*?</svg>", told, re.DOTALL)
+    assert 'class="axis"' in scale
