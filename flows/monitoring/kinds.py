@@ -23,7 +23,6 @@ from steps.hours import kinds_of
 if TYPE_CHECKING:
     import polars as pl
 
-    from monitoring.drift.shares import Rule
     from monitoring.profiles import Kind as ColumnKind
     from monitoring.profiles import Profile
     from serving.manifest import Manifest
@@ -118,19 +117,9 @@ def data_quality(material: Material) -> Finding:
         baseline.without(*settings.exclude),
         wanted,
         window.without(*settings.exclude),
-        rule=_rule(settings, edited(Known(baseline, constraints.read(rules)))),
+        rule=overlay.rule(settings, edited(Known(baseline, constraints.read(rules)))),
     )
     return _with_rows(found, material, settings) if settings.row_outliers else found
-
-
-def _rule(settings: DataQuality, stated: dict[str, set[str]]) -> Rule:
-    """Half of alpha is for shares of columns; the other for rows. What somebody set counts as it is."""
-    from monitoring.drift.shares import Rule
-
-    given = dict(stated)
-    for name, rule in settings.features.items():
-        given[name] = given.get(name, set()) | {key for key, value in rule if value is not None}
-    return Rule(settings.mode, settings.alpha / 2, given)
 
 
 def _with_rows(finding: Finding, material: Material, settings: DataQuality) -> Finding:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from configs.monitor import DataQuality, FeatureRule, ModelQuality
 from monitoring.quality.constraints import WORSE_ABOVE
+
+if TYPE_CHECKING:
+    from monitoring.drift.shares import Rule
 
 _OVERRIDES = "monitoringConfigOverrides"
 _OF_COLUMNS = ("comparison_threshold", "comparison_method", "categorical_drift_method")
@@ -33,6 +36,21 @@ def data_quality(document: Mapping[str, Any], settings: DataQuality) -> dict[str
         "distribution_constraints": distribution,
     }
     return {**document, "features": features, "monitoring_config": config}
+
+
+def rule(settings: DataQuality, stated: Mapping[str, set[str]]) -> Rule:
+    """How shares are judged: half of alpha is for them, half for rows; what somebody set counts as it is.
+
+    Args:
+        settings: of the project.
+        stated: by column, what a person changed in the constraints themselves.
+    """
+    from monitoring.drift.shares import Rule
+
+    given = dict(stated)
+    for name, one in settings.features.items():
+        given[name] = given.get(name, set()) | {key for key, value in one if value is not None}
+    return Rule(settings.mode, settings.alpha / 2, given)
 
 
 def _ruled(feature: Mapping[str, Any], rule: FeatureRule | None) -> dict[str, Any]:

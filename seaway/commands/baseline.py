@@ -191,17 +191,13 @@ def _of_project(known: Known, file: Path) -> tuple[Known, tuple[str, ...], Rule]
     from configs.load import load_hosting
     from flows.monitoring import overlay
     from monitoring.drift import constraints
-    from monitoring.drift.shares import Rule
     from steps.baseline_files import edited
 
     monitor = load_hosting(file).project.monitor
     settings = monitor.data_quality if monitor else None
     if settings is None:
         raise fail(f"{file} has no section monitor.data_quality; add one, or leave --project out")
-    given: dict[str, set[str]] = dict(edited(known))
-    for name, one in settings.features.items():
-        given[name] = given.get(name, set()) | {key for key, value in one if value is not None}
-    rule = Rule(settings.mode, settings.alpha / 2, given)  # as a monitor, which has other checks too
+    rule = overlay.rule(settings, edited(known))
     laid = overlay.data_quality(constraints.document(known.constraints), settings)
     return replace(known, constraints=constraints.read(laid)), settings.exclude, rule
 

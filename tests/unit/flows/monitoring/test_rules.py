@@ -3,7 +3,7 @@
 import pytest
 
 from configs.monitor import Monitor
-from flows.monitoring.kinds import _rule
+from flows.monitoring.overlay import rule as rule_of
 
 MONITOR = """{
   "data_quality": {
@@ -19,7 +19,7 @@ def test_only_what_a_person_set_is_held_against_as_it_is(times):
     text = MONITOR
     for _ in range(times):
         text = Monitor.model_validate_json(text).model_dump_json()
-    rule = _rule(Monitor.model_validate_json(text).data_quality, {})
+    rule = rule_of(Monitor.model_validate_json(text).data_quality, {})
     assert (rule.mode, rule.alpha, rule.strict) == ("evidence", 0.02, False)
     assert rule.given["age"] & {"completeness", "domains", "is_non_negative"} == {"completeness"}
     assert rule.given["sex"] & {"completeness", "domains", "domain_content_threshold"} == {"domains"}
@@ -27,7 +27,7 @@ def test_only_what_a_person_set_is_held_against_as_it_is(times):
 
 def test_sagemakers_bare_comparison_can_be_chosen():
     settings = Monitor.model_validate_json('{"data_quality": {"mode": "sagemaker"}}').data_quality
-    assert _rule(settings, {}).mode == "sagemaker"
+    assert rule_of(settings, {}).mode == "sagemaker"
 
 
 def test_the_alarm_over_time_is_on_and_can_be_switched_off():
