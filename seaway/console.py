@@ -16,6 +16,9 @@ from rich.table import Table
 PIPED = 160
 """Columns of a table that goes into a file or another program."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+FailOnViolation = Annotated[
+    bool, typer.Option("--fail-on-violation", help="Exit 1 when a constraint is violated.")
+]
 
 
 def fail(message: str) -> typer.Exit:

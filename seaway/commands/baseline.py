@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from seaway.console import Json, clear_errors, emit, fail, say, show
+from seaway.console import FailOnViolation, Json, clear_errors, emit, fail, say, show
 
 if TYPE_CHECKING:
     from monitoring.drift.shares import Rule
@@ -92,9 +92,7 @@ def compare(
     html: Annotated[
         Path | None, typer.Option("--html", help="File for a page with the distributions.")
     ] = None,
-    fail_on_violation: Annotated[
-        bool, typer.Option("--fail-on-violation", help="Exit 1 when a constraint is violated.")
-    ] = False,
+    fail_on_violation: FailOnViolation = False,
     as_json: Json = False,
 ) -> None:
     """Hold data against a baseline: what a monitor says of live traffic, for files.

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from seaway.console import Json, clear_errors, emit, fail, say, show
+from seaway.console import FailOnViolation, Json, clear_errors, emit, fail, say, show
 
 Endpoint = Annotated[str, typer.Argument(help="Name of the endpoint, for example late-arrivals.")]
 Last = Annotated[int, typer.Option("--last", help="How many.", min=1, max=10_000)]
@@ -113,9 +113,7 @@ def run(
         list[str] | None,
         typer.Option("--kind", help="Only data-quality, model-quality, bias or explainability."),
     ] = None,
-    fail_on_violation: Annotated[
-        bool, typer.Option("--fail-on-violation", help="Exit 1 when a constraint is violated.")
-    ] = False,
+    fail_on_violation: FailOnViolation = False,
     as_json: Json = False,
 ) -> None:
     """Look at a window now, whatever the schedule says. No alarm follows from it.

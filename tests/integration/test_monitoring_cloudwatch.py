@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
 import sys
 from contextlib import closing
 
@@ -15,7 +13,8 @@ from flows.monitoring.cloudwatch import LARGEST, SENT, publish
 from flows.monitoring.executions import Status
 from flows.monitoring.windows import on_demand
 from monitoring.findings import Figure
-from tests.mlflow_server import free_port, wait
+from tests.mlflow_server import free_port
+from tests.moto_server import moto_server
 from tests.watched import HOUR, MONITOR, NOON, World
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -25,24 +24,8 @@ OWN = [{"Name": "Endpoint", "Value": "b"}, {"Name": "MonitoringSchedule", "Value
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """moto's server as its own process; yields its address."""
-    port = free_port()
-    log = tmp_path_factory.mktemp("moto") / "log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=out, stderr=out
-        )
-        try:
-            wait(lambda: answers(port), 30, log.read_text)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(20)
-
-
-def answers(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    with moto_server(tmp_path_factory.mktemp("moto")) as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)

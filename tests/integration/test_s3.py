@@ -1,8 +1,5 @@
 """Artifacts in an S3 store instead of a folder: MLflow as we run it, against a real S3 protocol server."""
 
-import socket
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import boto3
@@ -11,31 +8,16 @@ import pytest
 from registry.mlflow import MlflowRegistry
 from registry.port import Candidate
 from registry.tracking import RunReport, log_run
-from tests.mlflow_server import free_port, mlflow_server, wait
+from tests.mlflow_server import mlflow_server
+from tests.moto_server import moto_server
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory):
-    """moto's server as its own process; yields its address."""
-    port = free_port()
-    log = tmp_path_factory.mktemp("moto") / "log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=out, stderr=out
-        )
-        try:
-            wait(lambda: answers(port), 30, log.read_text)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(20)
-
-
-def answers(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    with moto_server(tmp_path_factory.mktemp("moto")) as address:
+        yield address
 
 
 def test_a_package_goes_to_the_bucket_and_comes_back(s3, tmp_path, monkeypatch):
