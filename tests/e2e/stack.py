@@ -10,13 +10,16 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 import httpx
 
-from configs.settings import DEFAULT_PORTS, Settings
+from configs.settings import DEFAULT_PORTS, GATEWAYS, Settings
+from deploy.envoy import EnvoyAdmin
+from deploy.gateways import Gateways
 from deploy.supervise import Supervisor
 from flows.wiring import Wiring, connect
 from registry.entry import Kind
@@ -29,7 +32,7 @@ def until(condition, seconds=60.0, what="the condition"):
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{what() if callable(what) else what}: not within {seconds} s"
-        time.sleep(0.02)
+        time.sleep(0.1)  # a look may be a request to Prefect
     return value
 
 
@@ -196,6 +199,13 @@ class Stack:
 
     def invoke(self, endpoint, record):
         return self.http.post(self.wiring.invocations(endpoint), json={"instances": [record]})
+
+    @contextmanager
+    def gateways(self):
+        """What both gateways count."""
+        urls = {name: self.wiring.settings.url(port) for name, port in GATEWAYS.items()}
+        with closing(Gateways({name: EnvoyAdmin(url) for name, url in urls.items()})) as admin:
+            yield admin
 
     # ---- processes ----------------------------------------------------------------------------------------
 

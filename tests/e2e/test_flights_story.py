@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from deploy.rollout import Phase
+from flows.monitoring.logbook import Logbook
 from tests.e2e.stack import seaway, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.waits, pytest.mark.timeout(1200)]
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "flights"
 ENDPOINT = "late-arrivals"
 MINUTE = timedelta(minutes=1)
@@ -77,12 +78,12 @@ def drifted(execution):
     return {one["feature_name"] for one in found if one["constraint_check_type"] == "baseline_drift_check"}
 
 
-def precision(stack, start):
-    """Precision by labels of the window that begins at a minute, from the schedule's history."""
-    rows = told(stack, "history", ENDPOINT, "--figure", "precision", "--schedule", "model-quality")
-    due = f"{start + MINUTE:%Y-%m-%d %H:%M}"
-    found = [one for one in rows if one["scheduled (UTC)"] == due and not one["estimated"]]
-    return found[0] if found else None
+def precision(book, start):
+    """Precision by labels of the window that begins at a minute, from the schedule's history; None before."""
+    for point in book.history.figures(ENDPOINT, "precision", "model-quality"):
+        if point.window.start == start and not point.figure.estimated:
+            return point
+    return None
 
 
 def newer(stack, version):
@@ -91,10 +92,9 @@ def newer(stack, version):
     return latest if int(latest.version) > int(version.version) else None
 
 
-def ringing(stack, alarm):
-    """The alarm, once it is in alert."""
-    alerts = {one["alarm"]: one for one in told(stack, "alerts", ENDPOINT)["alerts"]}
-    return alerts.get(alarm) if alerts.get(alarm, {}).get("status") == "InAlert" else None
+def ringing(book, alarm):
+    """Whether an alarm is in alert. Asked of the store: a command each time would keep a core busy."""
+    return any(one.alarm == alarm and one.status.value == "InAlert" for one in book.alerts.alerts(ENDPOINT))
 
 
 def serving(stack):
@@ -106,49 +106,48 @@ def serving(stack):
 def test_half_a_year_of_flights(stack, tmp_path):
     first, _ = stack.build(EXAMPLE / "project-monitored.yaml", model=ENDPOINT)
     assert stack.deploy(first).state.phase is Phase.PROMOTED
-    airport = Airport(stack, tmp_path)
-    july = airport.fly("07-01", "07-31", 12, "--align")
-    august = airport.fly("08-01", "08-31", 12, "--align")
+    airport, book = Airport(stack, tmp_path), Logbook.of(stack.wiring.engine)
+    july = airport.fly("07-01", "07-31", 24, "--align")
+    august = airport.fly("08-01", "08-31", 24, "--align")
     september = airport.fly("09-16", "09-20", 1, "--align")
     for _, _, labels in (july, august, september):
         airport.land(labels)
 
     # The class balance drifts, and the first window that says so is September's.
-    until(lambda: ringing(stack, "class-balance"), 240, lambda: told(stack, "alerts", ENDPOINT))
+    until(lambda: ringing(book, "class-balance"), 240, lambda: told(stack, "alerts", ENDPOINT))
     late = execution(stack, "data-quality", september[0])
     assert "@predicted_label" in drifted(late)
     assert late["rows"] > 4800
     for start, _, _ in (july, august):
-        quiet = execution(stack, "data-quality", start)
-        assert "@predicted_label" not in drifted(quiet)
+        assert "@predicted_label" not in drifted(execution(stack, "data-quality", start))
 
     # Labels have come: precision has fallen below what its interval allows, and a retraining pays.
-    until(lambda: ringing(stack, "precision"), 180, lambda: told(stack, "alerts", ENDPOINT))
-    fallen = precision(stack, september[0])
-    assert fallen["high"] < 0.85 < precision(stack, july[0])["value"]
-    (decision,) = until(lambda: told(stack, "decisions", ENDPOINT), 60, "a decision about retraining")
-    assert decision["about"] == "retrain"
-    assert decision["acted"], decision
+    until(lambda: ringing(book, "precision"), 180, lambda: told(stack, "alerts", ENDPOINT))
+    fallen = precision(book, september[0])
+    assert fallen.figure.high < 0.86 < precision(book, july[0]).figure.value
+    until(lambda: book.decisions.latest(ENDPOINT, "retrain"), 60, "a decision about retraining")
+    (decision,) = told(stack, "decisions", ENDPOINT)
+    assert (decision["about"], decision["acted"]) == ("retrain", True), decision
     second = until(lambda: newer(stack, first), 180, "the retrained version")
 
     # A person approves; flights go on while the canary runs.
-    going = threading.Thread(target=airport.fly, args=("09-21", "09-25", 1, "--rate", "60"))
+    going = threading.Thread(target=airport.fly, args=("09-21", "09-25", 2, "--rate", "40"))
     going.start()
     rollout = stack.deploy(second)
     going.join()
     assert rollout.state.phase is Phase.PROMOTED, rollout
-    again = airport.fly("09-21", "09-30", 1, "--align")
+    again = airport.fly("09-21", "09-30", 2, "--align")
     airport.land(again[2])
-    recovered = until(lambda: precision(stack, again[0]), 240, "precision of the new version")
-    assert recovered["variant"] == f"v{second.version}"
-    assert recovered["low"] > fallen["high"] or recovered["value"] > fallen["value"] + 0.05
+    recovered = until(lambda: precision(book, again[0]), 240, "precision of the new version")
+    assert recovered.variant == f"v{second.version}"
+    assert recovered.figure.value > fallen.figure.value + 0.05
 
     # In December the version of the summer misses more than its predecessor would: the guard goes back.
-    december = airport.fly("12-01", "12-31", 3)
+    december = airport.fly("12-01", "12-31", 6)
     airport.land(december[2])
     until(lambda: serving(stack) == first.version, 240, lambda: told(stack, "decisions", ENDPOINT))
     back = [one for one in told(stack, "decisions", ENDPOINT) if one["about"] == "guard" and one["acted"]]
-    assert back, told(stack, "decisions", ENDPOINT)
+    assert len(back) == 1, back
     _may_be_asked_scraped_and_stopped(stack, september[0])
 
 

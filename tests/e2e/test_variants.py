@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from contextlib import closing
 
 import pytest
 
-from configs.settings import GATEWAYS
-from deploy.envoy import EnvoyAdmin
-from deploy.gateways import Gateways
 from deploy.rollout import Phase
 from tests.e2e.harbour import live
 from tests.e2e.load import Load
-from tests.e2e.stack import until
+from tests.e2e.stack import seaway, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-def seaway(stack, *words):
-    done = subprocess.run(
-        [sys.executable, "-m", "seaway.cli", *words],
-        env={**os.environ, "SEAWAY_HOME": str(stack.home), "COLUMNS": "150"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr
-    return done
 
 
 def by_client(stack, endpoint, record, count=60):
@@ -83,9 +64,7 @@ def test_variants(stack, harbour):
         shadow = stack.wiring.store.arrangement(endpoint).variants[0].release
         fleet = shadow.fleet(endpoint, stack.wiring.archives).id
 
-        urls = {name: stack.wiring.settings.url(port) for name, port in GATEWAYS.items()}
-        admins = {name: EnvoyAdmin(url) for name, url in urls.items()}
-        with closing(Gateways(admins)) as gateways:
+        with stack.gateways() as gateways:
 
             def copied():
                 seen = gateways.counters(f"{endpoint}.").get(fleet, {})

@@ -10,7 +10,7 @@ import json
 import tarfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -96,8 +96,11 @@ def _error(code: str) -> bytes:
 @contextmanager
 def registry(client: Any, image: str, login: str = "") -> Iterator[Registry]:
     """A registry with an image that the engine has now, and will not have any more."""
+    from docker.errors import ImageNotFound
+
     saved = b"".join(client.images.get(image).save(named=True))
-    client.images.remove(image, force=True)
+    with suppress(ImageNotFound):  # gone is gone
+        client.images.remove(image, force=True)
     with Registry(saved, login) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
