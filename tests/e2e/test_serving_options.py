@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,21 +12,9 @@ from botocore.exceptions import ClientError
 
 from deploy.rollout import Phase
 from tests.e2e.harbour import live
-from tests.e2e.stack import kill, until
+from tests.e2e.stack import kill, seaway, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-def seaway(stack, *words):
-    done = subprocess.run(
-        [sys.executable, "-m", "seaway.cli", *words],
-        env={**os.environ, "SEAWAY_HOME": str(stack.home), "COLUMNS": "150"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
 
 
 @pytest.fixture
