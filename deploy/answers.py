@@ -36,6 +36,7 @@ def local_replies(max_body_bytes: int) -> dict[str, Any]:
     """How the gateway words its own replies; the first entry that fits is taken."""
     too_long = f"The request body is longer than {max_body_bytes} bytes; send less at once."
     too_many = "Too many requests wait for this variant; try again."
+    left = "The variant left while the request was arriving, and no model has seen it; try again."
     return {
         "mappers": [
             *_of_asynchronous_calls(),
@@ -43,7 +44,8 @@ def local_replies(max_body_bytes: int) -> dict[str, Any]:
             _model_error(["UT"], 504, "the model did not answer in time"),
             _mapper(_flags(["UO", "OM"]), "ThrottlingException", {"message": too_many}, status=429),
             _model_error(["UC", "UR", "UPE"], 503, "the instance broke off"),
-            _model_error(["UH", "UF", "NC", "URX", "LR", "LH"], 503, "no instance answered"),
+            _mapper(_flags(["NC"]), "ServiceUnavailable", {"message": left}, status=503),
+            _model_error(["UH", "UF", "URX", "LR", "LH"], 503, "no instance answered"),
             _mapper(_status("EQ", 413), None, {"message": too_long}),
             {"filter": _status("GE", 100), "headers_to_add": [_mark()]},
         ]

@@ -162,11 +162,20 @@ class DataPlane:
         return [record.fleet for record in self.records() if not record.removed]
 
     def _drained(self, record: Record, now: float) -> bool:
-        """No route in force leads to the fleet, and its last request is answered or out of time."""
+        """No route in force leads to the fleet, and its last request is answered or out of time.
+
+        A request's fleet is chosen when its head arrives, and its body may still be on its way when the
+        routes have changed. Nobody counts those by fleet, so a moment is awaited at which no request of any
+        endpoint is arriving; the active ones are asked for after that, so that none is missed in between.
+        """
         age = now - (now if record.stopping_since is None else record.stopping_since)
         if age < SETTLE_SECONDS:
             return False
-        self._confirm(self._gateway.write_routes(self._gateway.endpoints()))
+        endpoints = self._gateway.endpoints()
+        self._confirm(self._gateway.write_routes(endpoints))
+        mirrored = {share.fleet for split in endpoints.values() for share in split if share.mirror}
+        if age < DRAIN_SECONDS and self._admin.arriving(mirrored):
+            return False
         active = sum(host.active for host in self._admin.hosts(record.fleet.id).values())
         return active == 0 or age >= _patience(record)
 

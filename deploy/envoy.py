@@ -6,7 +6,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,9 @@ from deploy.port import Counters, Fleet, Share
 
 _COUNTER = re.compile(r"cluster\.(?P<fleet>[^.]+)\.(?P<name>upstream_(?:rq|cx)_[a-z0-9_]+)")
 _UPTIME = "server.uptime"
+_ARRIVING = (
+    f"^(http\\.{gateway.ROUTES}\\.downstream_rq_active|cluster\\.[^.]+\\.upstream_rq_(pending_)?active)$"
+)
 _FIELDS = {
     "upstream_rq_completed": "requests",
     "upstream_rq_4xx": "errors_4xx",
@@ -66,6 +69,16 @@ class EnvoyAdmin:
     def healthy(self, fleet: str) -> int:
         """How many instances of the fleet may get requests."""
         return sum(host.healthy for host in self.hosts(fleet).values())
+
+    def arriving(self, mirrored: Collection[str] = ()) -> int:
+        """Requests that have not been handed to a fleet, such as those whose bodies are still on their way.
+
+        Their fleets are chosen already: one whose routes ended may still get requests while this is not 0.
+
+        Args:
+            mirrored: fleets that get copies, which are nobody's requests.
+        """
+        return parse_arriving(self._get("/stats", format="json", type="Gauges", filter=_ARRIVING), mirrored)
 
     def applied_routes(self) -> str:
         """Version of the routes in force; empty before the first."""
@@ -124,6 +137,19 @@ def parse_counters(stats: Mapping[str, Any]) -> dict[str, Counters]:
         name.replace("_", "."): _counters(simple.get(name, {}), latency.get(name, ()), uptime)
         for name in sorted(simple.keys() | latency.keys())
     }
+
+
+def parse_arriving(stats: Mapping[str, Any], mirrored: Collection[str] = ()) -> int:
+    """Requests taken less those handed to a fleet, from `/stats?format=json&type=Gauges`."""
+    copies = {gateway.stat_name(fleet) for fleet in mirrored}
+    taken = handed = 0
+    for stat in stats["stats"]:
+        where, name = str(stat["name"]).split(".", 1)
+        if where == "http":
+            taken += int(stat["value"])
+        elif name.split(".", 1)[0] not in copies:
+            handed += int(stat["value"])
+    return max(0, taken - handed)
 
 
 def parse_hosts(clusters: Mapping[str, Any], fleet: str) -> dict[int, Host]:

@@ -6,7 +6,7 @@ folder of files, so that clients find an open port while one of them is dead or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
 from deploy.envoy import EnvoyAdmin, Host
@@ -44,6 +44,10 @@ class Gateways:
             )
             for port in sorted({port for hosts in seen for port in hosts})
         }
+
+    def arriving(self, mirrored: Collection[str] = ()) -> int:
+        """Requests that none of them has handed to a fleet yet; see `EnvoyAdmin.arriving`."""
+        return sum(self._ask(lambda admin: admin.arriving(mirrored)).values())
 
     def applied_routes(self) -> str:
         """Version of the routes in force; empty while they differ; one that is down starts with them."""

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy import gateway
-from deploy.envoy import ConfigFolder, Host, parse_counters, parse_hosts
+from deploy.envoy import ConfigFolder, Host, parse_arriving, parse_counters, parse_hosts
 from deploy.instances import Instance, Record
 from deploy.layout import ACTIVATOR, SIDECAR
 from deploy.port import Fleet, Share
@@ -255,6 +255,20 @@ def test_an_instance_is_healthy_without_any_other_flag(health: dict[str, Any], h
     status = {"cluster_statuses": [{"name": V1, "host_statuses": [host]}]}
     assert parse_hosts(status, V1) == {7: Host(healthy, 2)}
     assert parse_hosts(status, V2) == {}
+
+
+def test_requests_that_no_fleet_has_got_are_arriving() -> None:
+    gauges = {
+        "http.seaway.downstream_rq_active": 9,
+        f"cluster.{gateway.stat_name(V1)}.upstream_rq_active": 3,
+        f"cluster.{gateway.stat_name(V1)}.upstream_rq_pending_active": 1,
+        f"cluster.{gateway.stat_name(V2)}.upstream_rq_active": 2,
+        "cluster.seaway-async.upstream_rq_active": 1,
+    }
+    stats = {"stats": [{"name": name, "value": value} for name, value in gauges.items()]}
+    assert parse_arriving(stats) == 2
+    assert parse_arriving(stats, {V2}) == 4
+    assert parse_arriving({"stats": stats["stats"][1:]}) == 0
 
 
 # ---- what a local target remembers ------------------------------------------------------------------------
