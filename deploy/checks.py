@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from configs.project import Case, EndpointTests
+from configs.endpoints import Case, EndpointTests
 from deploy.asking import Caller, Check, CheckFailed, expect_ok, model_status, refusal
 from deploy.sampled import of_samples
 from steps.samples import Sample

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from configs.project import Alarm
+from configs.rollout import Alarm
 from deploy import judge, variants
 from deploy import rollout as machine
 from deploy.backlogs import Backlogs, MemoryBacklogs

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from configs.project import Alarm, Judge
+from configs.rollout import Alarm, Judge
 from deploy.plan import Step
 from deploy.rollout import Verdict
 from monitoring.alarms import AlarmState, Sample, bound_at, evaluate, merge, slower_than

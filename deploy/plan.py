@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 
-from configs.project import AllAtOnce, Canary, Hosting, Linear, Rolling, Rollout, Shadow, Strategy
+from configs.project import Hosting
+from configs.rollout import AllAtOnce, Canary, Linear, Rolling, Rollout, Shadow, Strategy
 from deploy.errors import PlanRefused
 from deploy.port import Capabilities
 

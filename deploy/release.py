@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.hosting import Scaling
-from configs.project import Alarm, Judge
+from configs.rollout import Alarm, Judge
 from deploy.plan import Plan
 from deploy.port import ASYNCHRONOUS, SERVERLESS, Fleet
 

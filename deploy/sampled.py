@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from configs.project import EndpointTests
+from configs.endpoints import EndpointTests
 from deploy.asking import Caller, Check, CheckFailed, expect_ok, refusal
 from steps.samples import Differs, Sample, difference
 

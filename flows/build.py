@@ -14,8 +14,8 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from configs.build import Threshold
 from configs.load import ProjectError
-from configs.project import Threshold
 from flows import artifacts, registering
 from flows.making import ORDER, Making, collect_evidence
 from flows.pruning import prune_steps

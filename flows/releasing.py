@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from configs.endpoints import Production
 from configs.hosting import Asynchronous, Capture
-from configs.project import Production
 from deploy.backlogs import INSTANCES
 from deploy.port import ASYNCHRONOUS
 from deploy.release import Container, Release

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from configs.project import Alarm
+from configs.rollout import Alarm
 
 
 class AlarmState(StrEnum):

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from configs.project import Package
+from configs.build import Package
 from serving.manifest import Kind, QuantisationRecord, Quantised, Task
 from steps import boosting, trees
 from steps.errors import Permanent

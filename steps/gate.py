@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from configs.project import BiasThreshold, Gate, Project, Threshold
+from configs.build import BiasThreshold, Gate, Threshold
+from configs.project import Project
 from monitoring.bias.catalogue import BY_NAME
 from monitoring.bias.drift import distance
 from monitoring.bias.report import Measure

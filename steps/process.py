@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.project import Channel, Data, Project
+from configs.build import Channel, Data
+from configs.project import Project
 from steps.code import call, project_code
 from steps.errors import DataRefused, DataUnreachable
 from steps.job import digest_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.project import Features, Project
+from configs.build import Features
+from configs.project import Project
 from steps.errors import DataRefused
 from steps.process import TABLE
 

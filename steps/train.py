@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.project import Features, Project
+from configs.build import Features
+from configs.project import Project
 from steps import table as tables
 from steps.boosting import limit_threads
 from steps.code import call, project_code, resolve

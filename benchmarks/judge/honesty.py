@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from configs.project import Judge
+from configs.rollout import Judge
 from deploy.judge import Case, conclude, hear
 from deploy.plan import Step
 from deploy.rollout import Verdict

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, stage
-from configs.project import Train
+from configs.build import Train
 
 BOOSTED = {"n_estimators": 80, "max_depth": 5}
 SOURCES: dict[str, dict[str, Any]] = {

@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, StandardScaler
 
-from configs.project import Features
+from configs.build import Features
 
 NUMBERS = ("age", "education_num", "capital_gain", "capital_loss", "hours_per_week")
 TEXTS = ("workclass", "marital_status", "occupation", "relationship", "sex", "race")

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from configs.hosting import Scaling
-from configs.project import Alarm, Judge
+from configs.rollout import Alarm, Judge
 from deploy.errors import RolloutRefused
 from deploy.judge import Case, Opinion
 from deploy.plan import Plan, Step, at_once

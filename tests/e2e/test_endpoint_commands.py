@@ -21,7 +21,7 @@ import pytest
 from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
-from configs.project import Judge, Rollout
+from configs.rollout import Judge, Rollout
 from deploy.envoy import ConfigFolder
 from deploy.plan import at_once, plan
 from deploy.port import Capabilities

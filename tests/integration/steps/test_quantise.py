@@ -13,7 +13,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from configs.project import Package
+from configs.build import Package
 from serving import package
 from serving.manifest import QuantisationRecord
 from serving.predictor import OnnxPredictor, load

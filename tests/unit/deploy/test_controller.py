@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.project import Alarm, Judge
+from configs.rollout import Alarm, Judge
 from deploy.backlogs import MemoryBacklogs
 from deploy.controller import Controller
 from deploy.errors import RolloutRefused

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from configs.project import Alarm, Judge
+from configs.rollout import Alarm, Judge
 from deploy.judge import Case, conclude, enter_step, hear
 from deploy.plan import Step
 from deploy.rollout import Verdict

@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from configs.load import dump, load
-from configs.project import Project, Rollout
+from configs.project import Project
+from configs.rollout import Rollout
 from deploy.errors import PlanRefused
 from deploy.plan import Step, check_serving, check_update, plan, steps
 from deploy.port import Capabilities

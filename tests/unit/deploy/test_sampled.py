@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from configs.project import EndpointTests
+from configs.endpoints import EndpointTests
 from deploy.checks import run
 from steps.samples import Sample
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.project import Alarm
+from configs.rollout import Alarm
 from monitoring.alarms import AlarmState, Sample, bound_at, evaluate, merge, quantile, slower_than, statistic
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,8 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from configs.build import BiasThreshold
 from configs.monitor import Monitor
-from configs.project import BiasThreshold, Project
+from configs.project import Project
 from monitoring.bias.settings import BiasConfig, Facet
 from steps import bias, evaluate, gate
 from steps.baseline_folder import relevant

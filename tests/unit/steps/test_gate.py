@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from configs.project import Threshold
+from configs.build import Threshold
 from steps import gate
 from steps.errors import EvaluationRefused
 
