@@ -7,10 +7,8 @@ endpoint tests, canary and rollback are then the same as for what a build makes.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +17,15 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from configs.load import LoadedHosting, ProjectError, dump, load_hosting
-from configs.project import Hosting, Project
+from configs.load import LoadedHosting, ProjectError, load_hosting
+from configs.project import Project
 from configs.samples import SampleFile
 from deploy.errors import Permanent as DeployPermanent
 from deploy.plan import check_serving
 from flows import registering
 from flows.dossier import SAMPLES_TAG
-from flows.evidence import resting_on_samples, write_evidence, write_project
+from flows.entries import Entry, evidence, watched_with
+from flows.evidence import resting_on_samples
 from flows.retrying import is_temporary
 from flows.wiring import Wiring, connect, operating_system_user, utc_now
 from registry import tracking
@@ -34,33 +33,10 @@ from registry.errors import Permanent as RegistryPermanent
 from registry.port import ModelVersion
 from steps import archive, sheet, trial
 from steps.archive import Gathered, Given
-from steps.baseline import QUALITY
-from steps.baseline_folder import ATTRIBUTIONS, BIAS, FOLDER
 from steps.errors import Permanent as StepPermanent
 from steps.job import digest_of
-from steps.samples import FILE as SAMPLES_FILE
 from steps.samples import Sample, choose
-from steps.samples import write as write_samples
 from steps.trial import Tried
-
-BASELINE_FILES = {
-    "ModelQuality": QUALITY,
-    "ModelBias": BIAS,
-    "ModelExplainability": ATTRIBUTIONS,
-}
-"""What other kinds of monitor compare with; only a build can make it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Everything the registry is told."""
-
-    loaded: LoadedHosting
-    gathered: Gathered
-    samples: tuple[Sample, ...]
-    tried: tuple[Tried, ...]
-    """Empty when nothing was tried here."""
-    author: str
 
 
 @flow(name="register", flow_run_name="register-{archive}")
@@ -144,23 +120,6 @@ def check(
     return gathered
 
 
-def watched_with(project: Hosting, gathered: Gathered) -> Iterator[str]:
-    """What is to be said of the baseline, one sentence each; nothing when nobody watches."""
-    brought = gathered.baseline
-    yield from (f"baseline: {note}" for note in (brought.notes if brought else ()))
-    if project.monitor is None:
-        return
-    if project.monitor.data_quality and brought is None:
-        yield (
-            "monitor.data_quality has nothing to compare with: give training data, or a folder with "
-            "statistics.json and constraints.json, as --baseline"
-        )
-    inside = gathered.folder / FOLDER
-    for kind, name in BASELINE_FILES.items():
-        if kind in project.monitor.kinds and not (inside / name).is_file():
-            yield f"{kind} is watched and not compared: the archive has no {FOLDER}/{name}"
-
-
 @task(name="try samples", timeout_seconds=3600)
 def try_out(
     loaded: LoadedHosting, gathered: Gathered, asked: Sequence[Sample], log: Path
@@ -194,32 +153,6 @@ def enter(wiring: Wiring, entry: Entry) -> ModelVersion:
             ", ".join(lacking),
         )
     return version
-
-
-def evidence(entry: Entry, out: Path) -> dict[str, Any]:
-    """Write `evidence.json`, `project.json` and `samples.json` into `out`; returns the first."""
-    content = write_samples(entry.samples)
-    (out / SAMPLES_FILE).write_bytes(content)
-    contents = entry.gathered.contents
-    kinds: dict[str, Any] = {
-        "package": {"passed": True, "kind": contents.kind, "parts": dict(contents.parts)},
-    }
-    brought = entry.gathered.baseline
-    if brought and brought.source:
-        kinds["package"]["baseline"] = brought.record()
-    if entry.tried:
-        compared = sum(one.expected for one in entry.tried)
-        kinds["samples"] = {"passed": True, "requests": len(entry.tried), "expected_answers": compared}
-    found = {
-        "kinds": kinds,
-        "metrics": {},
-        "author": entry.author,
-        "digest": entry.gathered.digest,
-        SAMPLES_TAG: hashlib.sha256(content).hexdigest(),
-        "project_digest": write_project(out, dump(entry.loaded.project)),
-    }
-    write_evidence(out, found)
-    return found
 
 
 def _report(entry: Entry, tags: Mapping[str, str], folder: Path) -> tracking.RunReport:

@@ -8,7 +8,7 @@ from typing import Any
 
 from configs.load import LoadedHosting
 from configs.project import Hosting
-from flows.register import Entry, evidence, watched_with
+from flows.entries import Entry, evidence, watched_with
 from steps.archive import Contents, Gathered
 from steps.archive_baseline import Brought
 
