@@ -248,7 +248,7 @@ def kill(pid):
     assert pid > 1
     sent = time.time()
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not alive(pid), 10, f"the end of process {pid}")
+    until(lambda: not alive(pid), 60, f"the end of process {pid}")
     return sent, time.time()
 
 

@@ -26,7 +26,7 @@ def test_down_and_up(stack, harbour):
     approval = stack.approval(first)
     assert stack.decided(approval).state.phase is Phase.PROMOTED
     assert approval.source == "registry-ui"
-    until(lambda: stack.aliases(harbour.model) == {"champion": "1"}, 30, "the champion alias")
+    until(lambda: stack.aliases(harbour.model) == {"champion": "1"}, 60, "the champion alias")
 
     approval = stack.approve(second)
     until(
@@ -41,7 +41,7 @@ def test_down_and_up(stack, harbour):
     stack.up()
     assert {one.version for one in stack.wiring.registry.versions(harbour.model)} == {"1", "2"}
     assert stack.standing(second).approval == approval
-    until(lambda: stack.invoke(harbour.model, RECORD).status_code == 200, 30, "the endpoint serves again")
+    until(lambda: stack.invoke(harbour.model, RECORD).status_code == 200, 60, "the endpoint serves again")
 
     def ended():
         assert stack.invoke(harbour.model, RECORD).status_code == 200

@@ -149,9 +149,9 @@ class Quay(Stack):
             for version in ("2", "1"):
                 if self.serving()[0] != version:
                     self.over(self.ask(version))
-        until(lambda: self.weights() == {"v1": 100}, 20, "version 1 alone")
+        until(lambda: self.weights() == {"v1": 100}, 60, "version 1 alone")
         with self.load() as load:
-            until(lambda: load.good_after(0.0), 20, "an answer")
+            until(lambda: load.good_after(0.0), 60, "an answer")
             yield load
 
 
@@ -183,7 +183,7 @@ def quay(tmp_path_factory):
 
 def test_watch_follows_a_promotion(quay):
     """As a person, as a program and as a log file see it, all at once."""
-    until(lambda: quay.weights() == {"v1": 100}, 20, "version 1 serves")
+    until(lambda: quay.weights() == {"v1": 100}, 60, "version 1 serves")
     quay.ask("2", termination_wait="1s")
     screen, terminal = pty.openpty()
     person = quay.seaway("rollout", "watch", "ships", stdout=terminal, stderr=terminal)
@@ -225,7 +225,7 @@ def test_watch_of_a_harmful_version_ends_with_1(quay):
         rollout = quay.ask("3", strategy=[CANARY | {"bake": "60s"}])
         live = quay.run("rollout", "watch", "ships", "--json")
         after = quay.run("rollout", "watch", "ships")
-        until(lambda: quay.weights() == {"v1": 100}, 10, "version 1 alone")
+        until(lambda: quay.weights() == {"v1": 100}, 60, "version 1 alone")
     assert {one.variant for one in load.failed()} == {"v3"}
     assert quay.over(rollout).state.phase is Phase.ROLLED_BACK
     last = json.loads(live.out.splitlines()[-1])
@@ -252,11 +252,11 @@ def test_a_running_rollout_ends_without_a_lost_request(quay, command, weight, ch
     with quay.version_1_serves() as load:
         rollout = quay.ask("2", **changes)
         quay.at(weight, rollout)
-        until(lambda: any(one.variant == "v2" for one in load.sent), 20, "answers of version 2")
+        until(lambda: any(one.variant == "v2" for one in load.sent), 60, "answers of version 2")
         done = quay.run(*command, "ships", "--reason", "seen enough")
-        until(lambda: quay.weights() == {"v1": 100}, 5, lambda: f"version 1 alone, not {quay.weights()}")
+        until(lambda: quay.weights() == {"v1": 100}, 20, lambda: f"version 1 alone, not {quay.weights()}")
         restored = time.time()
-        until(lambda: load.good_after(restored + 1.0), 20, "answers a second later")
+        until(lambda: load.good_after(restored + 1.0), 60, "answers a second later")
     assert load.failed() == []
     assert {one.variant for one in load.sent if one.start > restored + 0.5} == {"v1"}
     assert (done.status, done.err) == (0, "")
@@ -274,10 +274,10 @@ def test_rollback_of_a_promotion_and_back_again(quay):
     with quay.version_1_serves() as load:
         there = quay.run("rollback", "ships", "--reason", "complaints")
         assert quay.serving() == ("2", "1")
-        until(lambda: quay.weights() == {"v2": 100}, 5, "version 2 alone")
+        until(lambda: quay.weights() == {"v2": 100}, 20, "version 2 alone")
         back = quay.run("rollback", "ships", "--json")
         assert quay.serving() == ("1", "2")
-        until(lambda: quay.weights() == {"v1": 100}, 5, "version 1 alone")
+        until(lambda: quay.weights() == {"v1": 100}, 20, "version 1 alone")
     assert load.failed() == []
     assert (there.status, there.err, back.status, back.err) == (0, "", 0, "")
     assert "ships version 2" in there.out
@@ -296,7 +296,7 @@ def test_rollback_to_a_damaged_package_fails_and_changes_nothing(quay):
             folder.rename(folder.with_name(f"away-{folder.name}"))
         done = quay.run("rollback", "ships")
         archive.write_bytes(kept)
-        until(lambda: quay.weights() == {"v1": 100}, 5, "version 1 alone")
+        until(lambda: quay.weights() == {"v1": 100}, 20, "version 1 alone")
     assert (done.status, done.err) == (1, "")
     assert done.out.startswith("ships version 2 was rolled back: ")
     assert "digest" in done.out

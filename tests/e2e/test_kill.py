@@ -91,7 +91,7 @@ def test_kill(stack, ships, victim, record_property):
         for phase in PHASES:
             moment = scene.strike(victim, phase)
             if moment:
-                back = until(lambda m=moment[1]: load.good_after(m), 20, "the endpoint answers again")
+                back = until(lambda m=moment[1]: load.good_after(m), 60, "the endpoint answers again")
                 strikes.append((moment, round(back.end - moment[0], 3), phase))
         rollout = stack.decided(approval)
         end = "Promoted" if rollout.state.phase is Phase.PROMOTED else "RolledBack"
@@ -152,7 +152,7 @@ def test_flow_killed_before_production(stack, ships, record_property):
     with Load(stack.wiring.invocations("killed"), live()) as load:
         approval = stack.approve(version)
         until(lambda: stack.wiring.store.rollout(f"{approval.id}:staging"), 60, "staging")
-        moment, _ = kill(until(stack.flow_process, 30, "the flow's process"))
+        moment, _ = kill(until(stack.flow_process, 60, "the flow's process"))
         until(lambda: len(stack.flow_story(approval)) == 2, 60, "the run is started again")
         record_property("seconds_to_revive", round(time.time() - moment, 1))
         rollout = stack.decided(approval, 120)

@@ -29,14 +29,14 @@ def test_main_job(stack, harbour, record_property):
 
     rollout = stack.deploy(first)
     assert rollout.state.phase is Phase.PROMOTED, rollout.state.reason
-    until(lambda: stack.aliases(harbour.model) == {"champion": "1"}, 20, "the champion alias")
+    until(lambda: stack.aliases(harbour.model) == {"champion": "1"}, 60, "the champion alias")
 
     with Load(stack.wiring.invocations(harbour.model), live()) as load:
         second, _ = stack.build(harbour.write("v2"))
         promoted = stack.deploy(second)
         assert promoted.state.phase is Phase.PROMOTED, promoted.state.reason
         wanted = {"champion": "2", "previous": "1"}
-        until(lambda: stack.aliases(harbour.model) == wanted, 20, "the aliases follow")
+        until(lambda: stack.aliases(harbour.model) == wanted, 60, "the aliases follow")
         assert load.failed() == []
         assert {one.variant for one in load.sent} == {"v1", "v2"}
         stable = stack.wiring.store.endpoint(harbour.model).stable
@@ -44,7 +44,7 @@ def test_main_job(stack, harbour, record_property):
         third, _ = stack.build(harbour.write("v3", complete=True))
         rolled_back = stack.deploy(third)
         verdict = rolled_back.state.since.timestamp()
-        until(lambda: load.good_after(verdict + 2.0), 10, "answers after the verdict")
+        until(lambda: load.good_after(verdict + 2.0), 60, "answers after the verdict")
 
     assert rolled_back.state.phase is Phase.ROLLED_BACK
     assert "does harm" in rolled_back.state.reason

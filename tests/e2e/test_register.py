@@ -195,7 +195,7 @@ def test_registered_pipeline(stack, place, client):
     assert (code, said) == (0, f"{model} version 2 waits for approval")
     with Load(stack.wiring.invocations(model), [{"minutes": 30}, {"minutes": -9}], rate=40.0) as load:
         promoted(stack, model, made.archive)
-        until(lambda: stack.aliases(model) == {"champion": "2", "previous": "1"}, 20, "the aliases follow")
+        until(lambda: stack.aliases(model) == {"champion": "2", "previous": "1"}, 60, "the aliases follow")
     assert load.failed() == []
     assert {one.variant for one in load.sent} == {"v1", "v2"}
 

@@ -21,18 +21,18 @@ def test_alias_moved_by_hand(stack, harbour):
     first, _ = stack.build(harbour.write("v1"))
     second, _ = stack.build(harbour.write("v2", trees=11))
     assert stack.deploy(first).state.phase is Phase.PROMOTED
-    until(lambda: stack.aliases(model) == {"champion": "1"}, 20, "the champion alias")
+    until(lambda: stack.aliases(model) == {"champion": "1"}, 60, "the champion alias")
     # the scan that follows must have seen its own alias before a hand moves it
-    until(lambda: [e for e in ledger.entries(model) if e.kind is Kind.ALIAS_SET], 20, "the note of the alias")
+    until(lambda: [e for e in ledger.entries(model) if e.kind is Kind.ALIAS_SET], 60, "the note of the alias")
 
     stack.mlflow("registered-models/alias", {"name": model, "alias": "champion", "version": second.version})
-    until(lambda: stack.aliases(model) == {"champion": "1"}, 30, "the alias is put back")
+    until(lambda: stack.aliases(model) == {"champion": "1"}, 60, "the alias is put back")
 
     def noted():
         kinds = [e.kind for e in ledger.entries(model) if e.details.get("alias") == "champion"]
         return kinds[-2:] == [Kind.ALIAS_MOVED, Kind.ALIAS_RESTORED]
 
-    until(noted, 20, "alarm and repair in the ledger")
+    until(noted, 60, "alarm and repair in the ledger")
     assert stack.wiring.store.endpoint(model).stable.version == "1"
     assert stack.standing(second).approval is None
 
@@ -73,7 +73,7 @@ def test_quick_toggles(stack, harbour):
     for value in ("Approved", "Rejected", "Approved", "Rejected"):
         stack.tag(version, value)
     assert stack.heard(version).status == "Rejected"
-    until(lambda: stack.version(version).tags["approval_status"] == "Rejected", 20, "the tag stays")
+    until(lambda: stack.version(version).tags["approval_status"] == "Rejected", 60, "the tag stays")
     approvals = stack.entries(version, Kind.APPROVED)
     assert len(approvals) <= 2
     assert len(stack.entries(version, Kind.REJECTED)) <= 2

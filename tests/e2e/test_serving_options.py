@@ -78,18 +78,18 @@ def test_asynchronous_calls(stack, harbour, client):
     rollout = stack.deploy(version)
     assert rollout.state.phase is Phase.PROMOTED, rollout.state.reason
     body = json.dumps({"instances": live(3)})
-    until(lambda: (stack.home / "async" / f"{endpoint}.json").exists(), 20, "the asynchronous settings")
+    until(lambda: (stack.home / "async" / f"{endpoint}.json").exists(), 60, "the asynchronous settings")
     answer = client.invoke_endpoint_async(EndpointName=endpoint, Body=body, ContentType="application/json")
     assert answer["OutputLocation"].startswith(output)
     file = stack.home / "objects" / answer["OutputLocation"].removeprefix("s3://local/")
-    until(file.exists, 30, "the output")
+    until(file.exists, 60, "the output")
     assert len(json.loads(file.read_text())["predictions"]) == 3
     (stack.home / "objects" / "input.json").write_text('{"instances": "none"}')
     failing = client.invoke_endpoint_async(
         EndpointName=endpoint, InputLocation="s3://local/input.json", ContentType="application/json"
     )
     lost = stack.home / "objects" / failing["FailureLocation"].removeprefix("s3://local/")
-    until(lost.exists, 30, "the failure")
+    until(lost.exists, 60, "the failure")
     with pytest.raises(ClientError, match="takes asynchronous calls only"):
         client.invoke_endpoint(EndpointName=endpoint, Body=body, ContentType="application/json")
 
@@ -160,7 +160,7 @@ def test_serverless(stack, harbour):
         pids = stack.instances(fleet).values()
         return [c for pid in pids for c in _children(pid)]
 
-    until(lambda: model_servers() == [], 30, "scale to zero")
+    until(lambda: model_servers() == [], 60, "scale to zero")
     began = time.monotonic()
     assert stack.invoke(endpoint, record).status_code == 200
     cold = time.monotonic() - began
@@ -168,7 +168,7 @@ def test_serverless(stack, harbour):
     began = time.monotonic()
     assert stack.invoke(endpoint, record).status_code == 200
     assert time.monotonic() - began < cold
-    until(lambda: model_servers() == [], 30, "scale to zero again")
+    until(lambda: model_servers() == [], 60, "scale to zero again")
 
 
 def _children(pid):

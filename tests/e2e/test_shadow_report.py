@@ -43,7 +43,7 @@ def test_the_report_pairs_what_went_well_and_what_did_not(stack, harbour, tmp_pa
             seen = admin.counters(f"{endpoint}.").get(fleet, {})
             return sum(counters.requests for counters in seen.values()) > 0
 
-        until(copied, 30, "a copy of the traffic")
+        until(copied, 60, "a copy of the traffic")
     for _ in range(REQUESTS):
         assert stack.http.post(url, json={"instances": [next(records)]}).status_code == 200
     for _ in range(BAD):

@@ -43,17 +43,17 @@ def test_variants(stack, harbour):
         added = seaway(stack, "variants", "add", endpoint, "2", "--weight", "1", "--json")
         assert added.returncode == 0, added.stderr
         assert [row["share"] for row in json.loads(added.stdout)] == ["50.0%", "50.0%"]
-        until(lambda: "v2" in by_client(stack, endpoint, record, 12).values(), 20, "traffic on v2")
+        until(lambda: "v2" in by_client(stack, endpoint, record, 12).values(), 60, "traffic on v2")
         half = by_client(stack, endpoint, record)
         assert by_client(stack, endpoint, record) == half
         assert seaway(stack, "weights", endpoint, "v1=1", "v2=3").returncode == 0
-        until(lambda: by_client(stack, endpoint, record) != half, 20, "the new weights")
+        until(lambda: by_client(stack, endpoint, record) != half, 60, "the new weights")
         more = by_client(stack, endpoint, record)
         assert all(more[client] == "v2" for client, variant in half.items() if variant == "v2")
         unknown = seaway(stack, "weights", endpoint, "v9=1")
         assert (unknown.returncode, "there are: v1, v2" in unknown.stderr) == (1, True)
         assert seaway(stack, "variants", "remove", endpoint, "v2").returncode == 0
-        until(lambda: set(by_client(stack, endpoint, record, 12).values()) == {"v1"}, 20, "v1 alone")
+        until(lambda: set(by_client(stack, endpoint, record, 12).values()) == {"v1"}, 60, "v1 alone")
     assert load.failed() == []
 
     with Load(stack.wiring.invocations(endpoint), live(), rate=40.0) as load:
@@ -70,11 +70,11 @@ def test_variants(stack, harbour):
                 seen = gateways.counters(f"{endpoint}.").get(fleet, {})
                 return sum(counters.requests for counters in seen.values()) > 20
 
-            until(copied, 30, "copies of the traffic")
+            until(copied, 60, "copies of the traffic")
         assert {one.variant for one in load.sent} == {"v1"}
         approved = seaway(stack, "approve", harbour.model, "2", "--stage", "production", "--by", "bob")
         assert approved.returncode == 0, approved.stderr
         assert stack.ended(run).name == "Promoted"
-        until(lambda: set(by_client(stack, endpoint, record, 12).values()) == {"v2"}, 20, "v2 alone")
+        until(lambda: set(by_client(stack, endpoint, record, 12).values()) == {"v2"}, 60, "v2 alone")
     assert load.failed() == []
-    until(lambda: not stack.wiring.store.arrangement(endpoint).variants, 20, "no variant beside it")
+    until(lambda: not stack.wiring.store.arrangement(endpoint).variants, 60, "no variant beside it")

@@ -28,7 +28,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 20, step: float = 0.02) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 60, step: float = 0.02) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the awaited condition did not come"

@@ -84,7 +84,7 @@ def client(world: World) -> Iterator[Any]:
 
 def answered(world: World, said: dict[str, Any], *, where: str = "OutputLocation") -> bytes:
     file: Path = world.service.file(said[where])
-    until(file.exists, 30)
+    until(file.exists)
     return file.read_bytes()
 
 
@@ -141,7 +141,7 @@ def test_the_other_endpoints_refuse_asynchronous_calls(world: World, client: Any
 
 def test_requests_wait_while_there_is_no_instance(world: World, client: Any) -> None:
     said = client.invoke_endpoint_async(EndpointName=IDLE, Body=order(body=b"late"))
-    until(lambda: world.service.backlog(IDLE)["HasBacklogWithoutCapacity"] == 1, 30)
+    until(lambda: world.service.backlog(IDLE)["HasBacklogWithoutCapacity"] == 1)
     assert world.service.backlog(IDLE)["ApproximateBacklogSize"] == 1
     assert not world.service.file(said["FailureLocation"]).exists()
     seen = world.admin.counters(DOWN.id)[DOWN.id]
@@ -153,7 +153,7 @@ def test_requests_wait_while_there_is_no_instance(world: World, client: Any) -> 
 
 def test_requests_wait_while_their_endpoint_is_away(world: World, client: Any) -> None:
     said = client.invoke_endpoint_async(EndpointName="nowhere", Body=order(body=b"back"))
-    until(lambda: world.service.backlog("nowhere")["HasBacklogWithoutCapacity"] == 1, 30)
+    until(lambda: world.service.backlog("nowhere")["HasBacklogWithoutCapacity"] == 1)
     world.routes(nowhere=(Share(LONG.id, "v1", 100),))
     assert answered(world, said) == b"back"
 
@@ -187,7 +187,7 @@ def test_an_activator_that_has_no_place_makes_the_request_wait(world: World, cli
     wait_until(lambda: world.admin.applied_routes() == version)
     full = order(status=429, headers={"x-amzn-ErrorType": "ThrottlingException", "x-seaway-throttled": "1"})
     said = client.invoke_endpoint_async(EndpointName=FULL, Body=full)
-    until(lambda: len(world.upstream.seen) > 2, 30)
+    until(lambda: len(world.upstream.seen) > 2)
     assert not world.service.file(said["FailureLocation"]).exists()
 
 

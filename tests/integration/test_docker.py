@@ -227,7 +227,7 @@ def test_another_environment_replaces_the_container(
         found = [docker_client.api.inspect_container(look.name) for look in docker_place.looks(fleet)]
         return any("COLOUR=blue" in one["Config"]["Env"] for one in found)
 
-    wait_until(replaced, seconds=30, step=0.1)
+    wait_until(replaced, step=0.1)
     settle(docker_place, changed)
     end(docker_place, endpoint, changed)
 
@@ -276,5 +276,5 @@ def test_what_is_stopped_stays_stopped_however_long_it_ran(docker_place: DockerP
         assert readiness.crashes == 0
         return readiness.wanted == 0
 
-    wait_until(gone, seconds=30, step=0.01)
+    wait_until(gone, step=0.01)
     assert not docker_place.looks(fleet)

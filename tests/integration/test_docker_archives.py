@@ -65,7 +65,7 @@ def running(docker_place: DockerPlace, full_image: str, tmp_path: Path) -> Itera
         def ask(**request: Any) -> httpx.Response:
             return docker_place.http.post(f"/endpoints/{endpoint}/invocations", **request)
 
-        wait_until(lambda: ask(content=b"").status_code != 400, seconds=20)  # the route is there
+        wait_until(lambda: ask(content=b"").status_code != 400)  # the route is there
         return ask
 
     yield start

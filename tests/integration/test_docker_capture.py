@@ -318,7 +318,7 @@ def test_captures_reach_s3_from_containers(
         found = client.list_objects_v2(Bucket="shop", Prefix=prefix)
         return [one["Key"] for one in found.get("Contents", ())]
 
-    wait_until(kept, seconds=30, step=0.2)
+    wait_until(kept, step=0.2)
     record = json.loads(client.get_object(Bucket="shop", Key=kept()[0])["Body"].read())
     assert json.loads(record["captureData"]["endpointInput"]["data"]) == {"instances": [{"x": 3.0}]}
     end(docker_place, away)

@@ -60,7 +60,7 @@ def test_a_fleet_waits_for_its_image_and_tells_how_far_it_is(
         docker_place.target.stop(fleet)
         return docker_place.target.ready(fleet).wanted == 0
 
-    wait_until(gone, seconds=30, step=0.1)
+    wait_until(gone, step=0.1)
     docker_client.images.remove(fleet.image, force=True)
 
 
@@ -74,7 +74,7 @@ def test_an_image_that_no_registry_has_is_refused(docker_place: DockerPlace, any
             return "no registry gives the image" in str(error)
         return False
 
-    wait_until(refused, seconds=30, step=0.05)
+    wait_until(refused, step=0.05)
     docker_place.target.stop(fleet)
     wait_until(lambda: docker_place.target.stop(fleet) or not docker_place.target.ready(fleet).wanted)
 
@@ -86,7 +86,7 @@ def test_a_registry_that_does_not_answer_is_named_and_asked_again(docker_place: 
         docker_place.target.start(fleet)
         return "cannot be reached" in docker_place.target.ready(fleet).message
 
-    wait_until(told, seconds=30, step=0.05)
+    wait_until(told, step=0.05)
     wait_until(lambda: docker_place.target.stop(fleet) or not docker_place.target.ready(fleet).wanted)
     news: list[str] = []
     with pytest.raises(RegistryUnreachable, match="it is tried again"):

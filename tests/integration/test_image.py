@@ -57,7 +57,7 @@ def answer(container: Any) -> Any:
         except httpx.HTTPError:
             return False
 
-    wait_until(answers, seconds=30)
+    wait_until(answers)
     return httpx.post(f"{url}/invocations", json={"instances": [{"x": 3.0}]}).raise_for_status().json()
 
 

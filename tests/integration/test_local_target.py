@@ -69,7 +69,7 @@ def test_whole_fleets_come_and_go_under_load_without_a_failure(local: LocalPlace
             local.target.stop(old)
             return local.target.ready(old).wanted == 0
 
-        wait_until(gone, seconds=30, step=0.1)
+        wait_until(gone, step=0.1)
         assert not [name for name in local.supervisor.states() if name.startswith(old.id)]
     assert load.failed == 0, load.statuses
     end(local, endpoint, new)

@@ -57,7 +57,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (folder / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as server:
         try:
             address = f"http://127.0.0.1:{port}"
-            until(lambda: _answers(address), 30)
+            until(lambda: _answers(address))
             yield address
         finally:
             server.terminate()

