@@ -13,15 +13,15 @@ from tests.mlflow_server import free_port, wait
 
 
 @contextmanager
-def moto_server(folder: Path) -> Iterator[str]:
-    """Yields its address; the log goes to the folder."""
-    port, log = free_port(), folder / "moto.log"
+def moto_server(folder: Path, port: int | None = None) -> Iterator[str]:
+    """Yields its address, on any free port or this one; the log goes to the folder."""
+    port, log = port or free_port(), folder / "moto.log"
     with log.open("w") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=out, stderr=out
         )
         try:
-            wait(lambda: _answers(port), 30, log.read_text)
+            wait(lambda: _answers(port), 60, log.read_text)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()

@@ -16,12 +16,15 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from configs.monitor import CloudWatch, Kind
 from flows.monitoring.executions import Execution
 from flows.monitoring.exporting import cloudwatch_lines
 from monitoring.findings import Figure
+
+if TYPE_CHECKING:
+    from flows.monitoring.history import History
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,9 @@ OLDEST, NEWEST = timedelta(days=14), timedelta(hours=2)
 """CloudWatch takes no figure that is older, or lies further in the future."""
 NAME, VALUE = 255, 1024
 """Longest name, and longest value of a dimension."""
+
+TROUBLE = "CloudWatch: "
+"""How the note of an execution begins whose figures were not all sent."""
 
 Datum = dict[str, Any]
 """A `MetricDatum` of boto3."""
@@ -146,7 +152,7 @@ def publish(
     """
     found = data(execution, figures)
     if found and (why := refusal(execution, now)):
-        return (f"CloudWatch: nothing was sent; {why}",)
+        return (f"{TROUBLE}nothing was sent; {why}",)
     sent = 0
     waiting = list(parcels(found, _sent(out)))
     try:
@@ -166,7 +172,30 @@ def publish(
     else:
         return ()
     total = sum(len(parcel.data) for parcel in waiting)
-    return (f"CloudWatch: {sent} of {total} figures were sent; {why}"[:1024],)
+    return (f"{TROUBLE}{sent} of {total} figures were sent; {why}"[:1024],)
+
+
+def resend(settings: CloudWatch, history: History, endpoint: str, now: datetime) -> tuple[str, ...]:
+    """Send what CloudWatch did not take when an execution ended and takes still; never raises.
+
+    The oldest come first, and the first that is refused ends it: the next run begins there again.
+
+    Args:
+        settings: where to.
+        history: the executions and their figures.
+        endpoint: whose.
+        now: the present.
+
+    Returns why it ended early, as `publish` does.
+    """
+    for one in reversed(history.executions(endpoint, since=now - OLDEST, last=None)):
+        lacking = one.report and any(note.startswith(TROUBLE) for note in one.notes)
+        if not lacking or refusal(one, now):
+            continue
+        figures = [point.figure for point in history.measured(one)]
+        if troubles := publish(settings, one, figures, Path(one.report), now):
+            return troubles
+    return ()
 
 
 def _client(settings: CloudWatch) -> Any:

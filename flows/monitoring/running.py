@@ -116,6 +116,7 @@ class Run:
             return Outcome(actions=self._act())
         self._keep_settings(watch)
         now = self.clock()
+        self._resend(now)
         wanted = [
             (kind, window)
             for kind in self.watched.settings.kinds
@@ -250,6 +251,12 @@ class Run:
         for trouble in troubles:
             self.tell(f"{ended.kind}: {trouble}")
         return replace(ended, notes=(*ended.notes, *troubles))
+
+    def _resend(self, now: datetime) -> None:
+        """What CloudWatch did not take of earlier windows."""
+        if wanted := self.watched.settings.cloudwatch:
+            for trouble in cloudwatch.resend(wanted, self.logbook.history, self.watched.endpoint, now):
+                self.tell(f"still not sent: {trouble}")
 
     def _lost(self, began: Execution) -> None:
         start = f"{began.window.start:%Y-%m-%d %H:%M}"

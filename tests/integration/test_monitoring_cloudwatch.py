@@ -155,6 +155,24 @@ def test_a_cloudwatch_that_is_away_fails_no_execution_and_is_written_down(instal
     assert note in json.loads(summary.read_text())["notes"]
 
 
+def test_what_cloudwatch_missed_is_sent_when_it_is_back(installation, tmp_path):
+    port = free_port()
+    world = installation(f"http://127.0.0.1:{port}")
+    world.capture(NOON - HOUR, shift=1.0)
+    world.watch()
+    (execution,) = world.run().scheduled().executions
+    told = []
+    world.run(tell=told.append).scheduled()
+    assert [line for line in told if "EndpointConnectionError" in line]
+    with moto_server(tmp_path, port) as address:
+        with closing(boto3.client("cloudwatch", region_name=REGION, endpoint_url=address)) as metrics:
+            world.run().scheduled()
+            sent = statistics(metrics, "feature_data_x")
+            assert sent["SampleCount"] == execution.rows
+            world.run().scheduled()
+            assert statistics(metrics, "feature_data_x") == sent
+
+
 def test_without_boto3_the_note_says_what_to_install(installation, monkeypatch):
     world = installation("")
     world.capture(NOON - HOUR)
