@@ -66,7 +66,20 @@ records = st.tuples(bodies, odd, st.sampled_from(["", "", "own", 'q"\\']), st.sa
 
 def known(frame: pl.DataFrame) -> list[dict[str, object]]:
     """Rows without what they lack."""
-    return [{name: value for name, value in row.items() if value is not None} for row in frame.to_dicts()]
+    return [
+        {name: plain(name, value) for name, value in row.items() if value is not None}
+        for row in frame.to_dicts()
+    ]
+
+
+def plain(name: str, value: object) -> object:
+    """What no layout names is a number or a text by what else is in its column: here it is either."""
+    if name.startswith("@") or name in dict(LAYOUT.inputs):
+        return value
+    try:
+        return repr(float(str(value)))
+    except ValueError:
+        return str(value).lower()
 
 
 @settings(max_examples=10)
