@@ -160,6 +160,7 @@ def _bias(ground: Ground) -> Made:
     """Differences between groups in the hold-out, where the project wants them watched."""
     from monitoring.bias.analysis import analyse
     from monitoring.bias.settings import BiasConfig, outcome_of
+    from monitoring.records.columns import whole_columns
 
     wanted = ground.monitor.bias if ground.monitor else None
     if wanted is None:
@@ -167,7 +168,8 @@ def _bias(ground: Ground) -> Made:
     inputs = [one.name for one in ground.manifest.inputs]
     outcome = outcome_of(ground.manifest.task)
     config = BiasConfig.of(wanted.model_dump(), inputs=inputs, outcome=outcome)
-    found = analyse(ground.rows(), config, None, mode=wanted.mode, seed=SEED)
+    rows = whole_columns(ground.rows())
+    found = analyse(rows, config, None, mode=wanted.mode, seed=SEED)
     analysis = found.documents.get("analysis.json")
     return {BIAS: encoded(analysis)} if analysis else {}, found.notes
 

@@ -13,7 +13,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,16 +67,8 @@ def namespace(settings: CloudWatch, kind: Kind) -> str:
 
 
 def data(execution: Execution, figures: Iterable[Figure]) -> list[Datum]:
-    """Figures as CloudWatch takes them; those that could not be computed are left out.
-
-    An estimate has the dimension `Estimated`, so that it is another metric than what is measured once labels
-    are known.
-    """
-    named = [
-        replace(one, dimensions=(*one.dimensions, ("Estimated", "true"))) if one.estimated else one
-        for one in figures
-        if len(one.name) <= NAME
-    ]
+    """Figures as CloudWatch takes them; those that could not be computed are left out."""
+    named = [one for one in figures if len(one.name) <= NAME]
     lines = (json.loads(line) for line in cloudwatch_lines(execution, named).splitlines())
     return [_datum(line, execution.window.end) for line in lines]
 

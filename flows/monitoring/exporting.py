@@ -28,7 +28,11 @@ _OF = ("endpoint", "monitoring_schedule")
 
 
 def cloudwatch_lines(execution: Execution, figures: Iterable[Figure]) -> str:
-    """JSON lines for `/opt/ml/output/metrics/cloudwatch`; figures that could not be computed are left out."""
+    """JSON lines for `/opt/ml/output/metrics/cloudwatch`; figures that could not be computed are left out.
+
+    An estimate has the dimension `Estimated`, so that it is another metric than what is measured once labels
+    are known.
+    """
     stamp = execution.window.end.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     own = (("Endpoint", execution.endpoint), ("MonitoringSchedule", execution.schedule))
     return "".join(
@@ -36,7 +40,7 @@ def cloudwatch_lines(execution: Execution, figures: Iterable[Figure]) -> str:
             {
                 "MetricName": figure.name,
                 "Timestamp": stamp,
-                "Dimensions": [{"Name": name, "Value": value} for name, value in (*own, *figure.dimensions)],
+                "Dimensions": [{"Name": name, "Value": value} for name, value in (*own, *_dimensions(figure))],
                 **measured,
             }
         )
@@ -44,6 +48,10 @@ def cloudwatch_lines(execution: Execution, figures: Iterable[Figure]) -> str:
         for figure in figures
         if (measured := _measured(figure))
     )
+
+
+def _dimensions(figure: Figure) -> tuple[tuple[str, str], ...]:
+    return (*figure.dimensions, ("Estimated", "true")) if figure.estimated else figure.dimensions
 
 
 def _measured(figure: Figure) -> dict[str, Any]:

@@ -178,6 +178,7 @@ def bias(material: Material) -> Finding:
     """Differences between groups in rows whose label is known, against those of the hold-out."""
     from monitoring.bias.analysis import analyse as judge
     from monitoring.bias.settings import BiasConfig, outcome_of
+    from monitoring.records.columns import whole_columns
 
     settings, known = material.settings.bias, material.document(BIAS)
     if settings is None:
@@ -189,7 +190,7 @@ def bias(material: Material) -> Finding:
         alpha=settings.alpha,
         outcome=outcome_of(material.manifest.task),
     )
-    found = judge(material.rows, config, known, mode=settings.mode, seed=SEED)
+    found = judge(whole_columns(material.rows), config, known, mode=settings.mode, seed=SEED)
     return found if known else replace(found, notes=(*found.notes, *_uncompared("ModelBias", 0, BIAS).notes))
 
 

@@ -13,29 +13,38 @@ if TYPE_CHECKING:
 
 _OVERRIDES = "monitoringConfigOverrides"
 _OF_COLUMNS = ("comparison_threshold", "comparison_method", "categorical_drift_method")
+_SHARES = ("datatype_check_threshold", "domain_content_threshold")
+_PARTS = "distribution_constraints"
 _DISTRIBUTION = (*_OF_COLUMNS, "categorical_comparison_threshold")
 
 
 def data_quality(document: Mapping[str, Any], settings: DataQuality) -> dict[str, Any]:
-    """`constraints.json` as the project wants it: thresholds, methods, rules of columns, exclusions."""
+    """`constraints.json` as the project wants it: thresholds, methods, rules of columns, exclusions.
+
+    What the project leaves at its default stays as the file has it.
+    """
     features = [
         _ruled(feature, settings.features.get(feature["name"]))
         for feature in document.get("features", ())
         if feature["name"] not in settings.exclude
     ]
     known = dict(document.get("monitoring_config", {}))
-    distribution = {
-        **known.get("distribution_constraints", {}),
-        "perform_comparison": _switch(on=settings.perform_comparison),
-        **_given(settings, _DISTRIBUTION),
-    }
-    config = {
-        **known,
-        "datatype_check_threshold": settings.datatype_check_threshold,
-        "domain_content_threshold": settings.domain_content_threshold,
-        "distribution_constraints": distribution,
-    }
+    usual, wanted = _config(DataQuality()), _config(settings)
+    config = _over(usual, known) | {name: wanted[name] for name in _SHARES if wanted[name] != usual[name]}
+    chosen = {name: one for name, one in wanted[_PARTS].items() if one != usual[_PARTS].get(name)}
+    config[_PARTS] = {**_over(usual[_PARTS], known.get(_PARTS, {})), **chosen}
     return {**document, "features": features, "monitoring_config": config}
+
+
+def _config(settings: DataQuality) -> dict[str, Any]:
+    """The part of `monitoring_config` that a project can set."""
+    shares = {name: getattr(settings, name) for name in _SHARES}
+    switch = {"perform_comparison": _switch(on=settings.perform_comparison)}
+    return {**shares, _PARTS: {**switch, **_given(settings, _DISTRIBUTION)}}
+
+
+def _over(usual: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    return {**usual, **{name: value for name, value in known.items() if value is not None}}
 
 
 def rule(settings: DataQuality, stated: Mapping[str, set[str]]) -> Rule:

@@ -12,9 +12,9 @@ from monitoring.bias import metrics
 from monitoring.bias.metrics import Formula, Side
 from monitoring.bias.settings import Mode
 
-Stage = Literal["Pre-training", "Post-training"]
+Stage = Literal["Pre-training", "Post-Training"]
 PRE: Stage = "Pre-training"
-POST: Stage = "Post-training"
+POST: Stage = "Post-Training"
 Words = tuple[str, str]
 """Said when the facet, or everybody else, has no rows."""
 

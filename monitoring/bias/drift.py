@@ -12,6 +12,7 @@ from monitoring.bias.report import Measure
 from monitoring.bias.settings import BiasConfig, Mode, Rule
 from monitoring.bias.text import shown
 from monitoring.findings import Violation
+from monitoring.payloads import plain_label
 
 CHECK = "bias_drift_check"
 _ABOVE = re.compile(r"\((.+), .+\]")
@@ -112,7 +113,8 @@ def ranges(allowed: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, flo
 def _place(one: Measure) -> tuple[str, str, str]:
     """What is compared with what; the upper end of a threshold's interval is only the largest value seen."""
     above = _ABOVE.fullmatch(one.facet_value)
-    return one.facet, f"> {float(above[1]):g}" if above and _number(above[1]) else one.facet_value, one.metric
+    group = f"> {float(above[1]):g}" if above and _number(above[1]) else plain_label(one.facet_value)
+    return one.facet, group, one.metric
 
 
 def _number(text: str) -> bool:

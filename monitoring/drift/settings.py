@@ -66,7 +66,11 @@ def read(document: Mapping[str, Any], where: str, base: Settings | None = None) 
     if not isinstance(inner, Mapping):
         raise ConstraintsError(f"{where}.{_DISTRIBUTION} must be an object")
     flat = {**{k: v for k, v in document.items() if k != _DISTRIBUTION}, **inner}
-    known = {key: _READERS[key](value, f"{where}.{key}") for key, value in flat.items() if key in _READERS}
+    known = {
+        key: _READERS[key](value, f"{where}.{key}")
+        for key, value in flat.items()
+        if key in _READERS and value is not None  # a file that types have passed through has null for unset
+    }
     settings = replace(base or Settings(), **known)
     return replace(
         settings,

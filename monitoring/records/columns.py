@@ -146,6 +146,13 @@ def whole_numbers(values: pl.Series) -> pl.Series:
     return values.cast(pl.Int64) if fits and bool((values == values.floor()).all()) else values
 
 
+def whole_columns(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with every column of numbers that are all whole as integers, as captured rows hold them."""
+    return frame.with_columns(
+        whole_numbers(column) for column in frame.iter_columns() if column.dtype.is_float()
+    )
+
+
 # ---- several sources --------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ def measure(
     value: float | None, metric: str = "CDDPL", half: float | None = None, group: str = "0"
 ) -> Measure:
     ends = (None, None) if half is None or value is None else (value - half, value + half)
-    return Measure("Sex", group, metric, "Post-training", value, "", *ends)
+    return Measure("Sex", group, metric, "Post-Training", value, "", *ends)
 
 
 def test_the_record_is_sagemaker_s() -> None:
