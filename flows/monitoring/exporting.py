@@ -40,7 +40,7 @@ def cloudwatch_lines(execution: Execution, figures: Iterable[Figure]) -> str:
             {
                 "MetricName": figure.name,
                 "Timestamp": stamp,
-                "Dimensions": [{"Name": name, "Value": value} for name, value in (*own, *_dimensions(figure))],
+                "Dimensions": [{"Name": name, "Value": value} for name, value in (*own, *_told(figure))],
                 **measured,
             }
         )
@@ -50,7 +50,7 @@ def cloudwatch_lines(execution: Execution, figures: Iterable[Figure]) -> str:
     )
 
 
-def _dimensions(figure: Figure) -> tuple[tuple[str, str], ...]:
+def _told(figure: Figure) -> tuple[tuple[str, str], ...]:
     return (*figure.dimensions, ("Estimated", "true")) if figure.estimated else figure.dimensions
 
 

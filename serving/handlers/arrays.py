@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,13 @@ def media(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower() or JSON
 
 
-def decode(body: bytes, content_type: str) -> Array:
+def decode(body: bytes, content_type: str, dtype: npt.DTypeLike = np.float32) -> Array:
     """The array that a body holds, with at least two dimensions.
+
+    Args:
+        body: the body.
+        content_type: its format.
+        dtype: what text becomes; NumPy's own formats bring theirs.
 
     Raises:
         UnsupportedContentType: none of the four formats.
@@ -44,9 +50,9 @@ def decode(body: bytes, content_type: str) -> Array:
     """
     match media(content_type):
         case "application/json":
-            found = _from_json(body)
+            found = _from_json(body, np.dtype(dtype))
         case "text/csv":
-            found = _from_csv(body)
+            found = _from_csv(body, np.dtype(dtype))
         case "application/x-npy":
             found = _from_npy(body)
         case "application/x-npz":
@@ -92,7 +98,7 @@ def encode(prediction: Any, name: str) -> bytes:
     return _to_npy(table) if name == NPY else _to_csv(table)
 
 
-def _from_json(body: bytes) -> Array:
+def _from_json(body: bytes, dtype: np.dtype[Any]) -> Array:
     try:
         value = lenient.loads(body)
     except orjson.JSONDecodeError as error:
@@ -101,16 +107,16 @@ def _from_json(body: bytes) -> Array:
         value = value["instances"]
     try:
         with np.errstate(over="ignore"):
-            found = np.array(value, dtype=np.float32)
+            found = np.array(value, dtype=dtype)
     except (TypeError, ValueError, OverflowError):
         raise BadBody("send a list of rows of numbers, all of one length, or write an input_fn") from None
-    if (infinite := np.isinf(found)).any():
+    if found.dtype.kind == "f" and (infinite := np.isinf(found)).any():
         row = int(np.argwhere(infinite)[0][0]) if found.ndim > 1 else 0
         raise BadBody(f"row {row} holds a number that is too large; send finite ones", row=row)
     return found
 
 
-def _from_csv(body: bytes) -> Array:
+def _from_csv(body: bytes, dtype: np.dtype[Any]) -> Array:
     try:
         text = body.decode("utf-8-sig")
         lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
@@ -122,7 +128,13 @@ def _from_csv(body: bytes) -> Array:
         if len(line) != len(lines[0]):
             problem = f"row {row} has {len(line)} values, but the first one has {len(lines[0])}"
             raise BadBody(problem, row=row)
-    return np.array([[_cell(cell, row) for cell in line] for row, line in enumerate(lines)], dtype=np.float32)
+    if dtype.kind in "UO":
+        return np.array(lines, dtype=dtype)
+    numbers = np.array([[_cell(cell, row) for cell in line] for row, line in enumerate(lines)])
+    if dtype.kind in "iub" and not np.isfinite(numbers).all():
+        raise BadBody("a cell is empty or infinite where whole numbers belong; send numbers")
+    with np.errstate(over="ignore"):
+        return numbers.astype(dtype)
 
 
 def _cell(cell: str, row: int) -> float:
@@ -167,18 +179,26 @@ def _to_json(prediction: Any) -> bytes:
     except TypeError:
         pass
     try:  # text, sparse and strided arrays, and anything else that can become plain lists
-        return orjson.dumps(np.asarray(prediction).tolist(), option=orjson.OPT_SERIALIZE_NUMPY)
-    except TypeError as error:
+        return json.dumps(prediction, default=_plain, separators=(",", ":")).encode()
+    except (TypeError, ValueError) as error:
         raise ModelFailed(
             f"the prediction cannot be written as JSON ({error}); write an output_fn"
         ) from error
+
+
+def _plain(value: Any) -> Any:
+    """Whatever has a list of its own, else what NumPy makes of it."""
+    listed = value.tolist() if hasattr(value, "tolist") else np.asarray(value).tolist()
+    if listed is value:
+        raise TypeError(f"{type(value).__name__} has no form in JSON")
+    return listed
 
 
 def _to_csv(table: Array) -> bytes:
     if table.ndim > 2:
         raise ModelFailed("a prediction with more than two dimensions is no CSV; accept JSON")
     out = io.StringIO(newline="")
-    rows = table.tolist() if table.ndim == 2 else [[value] for value in table.reshape(-1).tolist()]
+    rows = table if table.ndim == 2 else table.reshape(-1, 1)
     csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue().encode()
 

@@ -13,6 +13,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Final
 
+import numpy as np
+
 from serving.handlers import arrays
 
 BETA: Final = "sagemaker_containers.beta.framework"
@@ -99,7 +101,7 @@ def decode(obj: str | bytes, content_type: str) -> arrays.Array:
         UnsupportedContentType: it is in no format that is read.
         BadBody: it holds no table of numbers.
     """
-    return arrays.decode(obj.encode() if isinstance(obj, str) else obj, content_type)
+    return arrays.decode(obj.encode() if isinstance(obj, str) else obj, content_type, np.float64)
 
 
 def encode(array_like: Any, content_type: str) -> str | bytes:
@@ -179,7 +181,11 @@ def _to() -> dict[str, Callable[[Any], str | bytes]]:
 def _from() -> dict[str, Callable[..., Any]]:
     def reader(content_type: str) -> Callable[..., Any]:
         def read(obj: str | bytes, dtype: Any = None) -> Any:
-            found = decode(obj, content_type)
+            body, wanted = (
+                obj.encode() if isinstance(obj, str) else obj,
+                np.float64 if dtype is None else dtype,
+            )
+            found = arrays.decode(body, content_type, wanted)
             return found if dtype is None else found.astype(dtype)
 
         return read

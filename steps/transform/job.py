@@ -16,6 +16,8 @@ CSV, JSON, JSONLINES = "text/csv", "application/json", "application/jsonlines"
 STRUCTURED = (CSV, JSON, JSONLINES)
 """Formats whose records can be filtered and joined."""
 MEBIBYTE = 1024 * 1024
+MOST_IN_FLIGHT = 100
+"""MiB of all payloads that are out at a time."""
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _CHOICES = {
     "S3DataType": ("S3Prefix", "ManifestFile"),
@@ -158,13 +160,6 @@ class Job:
             raise JobRefused("; ".join(problems))
 
 
-def check_product(concurrent: int, payload: float) -> str:
-    """Why this many payloads of so many MiB cannot be in flight at once; empty when they can."""
-    if concurrent * payload <= 100:
-        return ""
-    return f"MaxConcurrentTransforms {concurrent} times MaxPayloadInMB {payload:g} is above 100; lower one"
-
-
 def _limits(job: Job) -> Iterator[str]:
     client, payload = job.model_client_config, job.max_payload_in_mb
     if not _NAME.fullmatch(job.transform_job_name):
@@ -177,8 +172,8 @@ def _limits(job: Job) -> Iterator[str]:
     ):
         if not low <= value <= high:
             yield f"{name} is {value}, but must be from {low} to {high}"
-    if problem := check_product(job.max_concurrent_transforms, payload or 0):
-        yield problem
+    if (many := job.max_concurrent_transforms) * (payload or 0) > MOST_IN_FLIGHT:
+        yield f"MaxConcurrentTransforms {many} times MaxPayloadInMB {payload} is above {MOST_IN_FLIGHT}"
     if len(job.environment) > 16:
         yield f"Environment has {len(job.environment)} variables, but 16 is the limit"
     if any(len(key) > 1024 or len(value) > 10240 for key, value in job.environment):
@@ -260,6 +255,11 @@ class _Reader:
     def inner(self, name: str, default: Any = ...) -> _Reader:
         return _Reader(self.take(name, dict, default), name)
 
+    def empty(self, name: str) -> None:
+        """Pass over a field that says nothing."""
+        if self._left.get(name) == "":
+            del self._left[name]
+
     def finish(self) -> None:
         if self._left:
             unknown = ", ".join(sorted(map(str, self._left)))
@@ -267,6 +267,8 @@ class _Reader:
 
     def job(self) -> dict[str, Any]:
         self._resources(self.inner("TransformResources", {}))
+        self.take("Tags", list, [])  # both say where a job belongs, in the cloud
+        self.take("ExperimentConfig", dict, {})
         found = {
             "transform_job_name": self.take("TransformJobName", str),
             "model_name": self.take("ModelName", str),
@@ -289,6 +291,7 @@ class _Reader:
         """Of a cluster in the cloud: read and left aside, since the caller chooses the workers."""
         reader.take("InstanceType", str, "")
         reader.take("TransformAmiVersion", str, "")
+        reader.empty("VolumeKmsKeyId")
         if (count := reader.take("InstanceCount", int, 1)) < 1:
             raise JobRefused(f"TransformResources: InstanceCount is {count}, but must be at least 1")
         reader.finish()
@@ -312,6 +315,7 @@ class _Reader:
             reader.take("Accept", str, ""),
             reader.take("AssembleWith", str, "None"),
         )
+        reader.empty("KmsKeyId")
         reader.finish()
         return made
 

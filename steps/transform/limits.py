@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from steps.transform.errors import JobRefused
-from steps.transform.job import MEBIBYTE, Job, check_product
+from steps.transform.job import MEBIBYTE, MOST_IN_FLIGHT, Job
 
 CONCURRENT, PAYLOAD, STRATEGY = 1, 6, "MultiRecord"
 """Used when neither job nor server say."""
@@ -35,15 +35,19 @@ class Limits:
 def resolve(job: Job, parameters: Mapping[str, object]) -> Limits:
     """The limits by precedence: job, then `GET /execution-parameters`, then defaults.
 
+    What the server offers and the job leaves open gives way where both together would be too much.
+
     Raises:
-        JobRefused: the server's parameters are unusable, or do not go with the job's.
+        JobRefused: the server's parameters are unusable.
     """
     offered = parameters.get("MaxPayloadInMB")
     payload = job.max_payload_in_mb if job.max_payload_in_mb is not None else _number(offered, PAYLOAD)
     concurrent = job.max_concurrent_transforms or int(_number(parameters.get("MaxConcurrentTransforms"), 0))
     concurrent = concurrent or CONCURRENT
-    if problem := check_product(concurrent, payload):
-        raise JobRefused(f"{problem} (values the job leaves open come from /execution-parameters)")
+    if payload and not job.max_concurrent_transforms:
+        concurrent = max(1, min(concurrent, int(MOST_IN_FLIGHT // payload)))
+    elif job.max_payload_in_mb is None:
+        payload = min(payload, MOST_IN_FLIGHT / concurrent)
     asked = job.batch_strategy or str(parameters.get("BatchStrategy") or STRATEGY)
     if asked not in _SPELLINGS:
         raise JobRefused(

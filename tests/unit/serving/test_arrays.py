@@ -4,6 +4,7 @@ import io
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,6 +115,10 @@ def test_predictions_are_written() -> None:
     labels = np.array(["a", "b"])
     assert arrays.encode(labels, arrays.JSON) == b'["a","b"]'
     assert arrays.encode({"p": np.float32(0.5)}, arrays.JSON) == b'{"p":0.5}'
+    assert arrays.encode({1: 2}, arrays.JSON) == b'{"1":2}'
+    assert arrays.encode([10**20], arrays.JSON) == b"[100000000000000000000]"
+    assert arrays.encode({"p": pd.Series([1.5])}, arrays.JSON) == b'{"p":[1.5]}'
+    assert arrays.encode(np.array([0.1, 2.5], np.float32), arrays.CSV) == b"0.1\n2.5\n"
     assert arrays.encode(labels, arrays.CSV) == b"a\nb\n"
     assert arrays.encode([[1, 2], [3, 4]], arrays.CSV) == b"1,2\n3,4\n"
     with pytest.raises(ModelFailed, match="pickle"):

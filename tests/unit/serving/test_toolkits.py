@@ -103,6 +103,14 @@ def test_formats_both_ways() -> None:
     assert encoders.array_to_csv([[1, 2], [3, 4]]) == "1,2\n3,4\n"
     assert encoders.csv_to_numpy("1,2\n", np.float64).dtype == np.float64
     assert encoders.json_to_numpy("[[1]]").tolist() == [[1.0]]
+    for kind in (None, np.float64):
+        assert encoders.json_to_numpy("[[16777217, 0.1]]", kind).tolist() == [[16777217.0, 0.1]]
+        assert encoders.csv_to_numpy("0.1,16777217", kind).tolist() == [[0.1, 16777217.0]]
+    assert encoders.csv_to_numpy("1,a\n", str).tolist() == [["1", "a"]]
+    assert encoders.json_to_numpy('["1", "a"]', str).tolist() == [["1", "a"]]
+    assert encoders.csv_to_numpy("1,2", int).tolist() == [[1, 2]]
+    with pytest.raises(RequestRefused, match="whole numbers"):
+        encoders.csv_to_numpy("1,", int)
     assert encoders.npy_to_numpy(encoders.array_to_npy(np.eye(2))).tolist() == [[1, 0], [0, 1]]
     with pytest.raises(RequestRefused):
         encoders.decode("x", "text/csv")

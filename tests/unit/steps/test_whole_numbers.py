@@ -9,6 +9,7 @@ from monitoring.drift import constraints
 from monitoring.drift.analysis import analyse
 from monitoring.profiles import scan
 from monitoring.records import Layout, decode
+from monitoring.records.columns import whole_columns
 from serving.capture.record import Exchange, line
 from serving.capture.settings import parse
 from steps.baseline_folder import Ground
@@ -72,3 +73,9 @@ def test_no_spelling_of_a_whole_number_is_a_wrong_type(kind, bodies):
 
 def test_a_fraction_among_whole_numbers_is():
     assert wrong_types(window(CSV, *[b"120.5,3\n"] * 20, *[b"120.0,3\n"] * 20)) == ["seats"]
+
+
+def test_groups_of_whole_numbers_are_those_of_live_rows():
+    rows = whole_columns(GROUND.inputs(SEEN))
+    assert rows.schema == {"seats": pl.Int64(), "hours": pl.Float64()}
+    assert whole_columns(pl.DataFrame({"a": [1.0, None]}))["a"].to_list() == [1, None]

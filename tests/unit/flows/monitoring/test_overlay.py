@@ -53,6 +53,32 @@ def test_defaults_are_sagemaker_s():
     assert not found.settings.emit_metrics
 
 
+def test_what_the_project_leaves_open_stays_as_the_file_has_it():
+    brought = {
+        "datatype_check_threshold": 0.9,
+        "domain_content_threshold": 0.8,
+        "distribution_constraints": {
+            "perform_comparison": "Disabled",
+            "comparison_threshold": 0.3,
+            "comparison_method": "Simple",
+            "categorical_comparison_threshold": None,
+            "categorical_drift_method": "ChiSquared",
+        },
+    }
+    file = {**SUGGESTED, "monitoring_config": brought}
+    kept = overlay.data_quality(file, DataQuality())["monitoring_config"]
+    parts = brought["distribution_constraints"]
+    assert (kept["datatype_check_threshold"], kept["domain_content_threshold"]) == (0.9, 0.8)
+    assert kept["distribution_constraints"] == {name: one for name, one in parts.items() if one is not None}
+    wanted = DataQuality(comparison_threshold=0.2, domain_content_threshold=0.5)
+    changed = overlay.data_quality(file, wanted)["monitoring_config"]
+    assert (changed["datatype_check_threshold"], changed["domain_content_threshold"]) == (0.9, 0.5)
+    assert changed["distribution_constraints"] == {
+        **kept["distribution_constraints"],
+        "comparison_threshold": 0.2,
+    }
+
+
 def test_columns_have_rules_of_their_own():
     found = data(
         comparison_threshold=0.2,

@@ -134,3 +134,9 @@ def test_an_unchanged_model_seldom_alarms() -> None:
         )
         days += bool(check(now, before, CONFIG, "exact")[0])
     assert days <= 50
+
+
+def test_a_whole_number_is_the_same_group_however_it_is_written() -> None:
+    live, before = [measure(0.4)], [measure(0.2, group="0.0")]
+    (violation,), notes = check(live, before, POINT, "exact")
+    assert (dict(violation.subject)["facet_value"], notes) == ("0", ())

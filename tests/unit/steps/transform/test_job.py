@@ -145,9 +145,18 @@ def test_limits_by_precedence() -> None:
     assert resolve(PLAIN, offered) == Limits(8, 2 << 20, single=True)
     assert resolve(JOB, offered) == Limits(4, 6 << 20, single=False)
     assert resolve(replace(PLAIN, max_payload_in_mb=0), offered) == Limits(8, 0, single=True)
-    for bad in ({"MaxPayloadInMB": "much"}, {"BatchStrategy": "ALL"}, {"MaxConcurrentTransforms": 50}):
+    for bad in ({"MaxPayloadInMB": "much"}, {"BatchStrategy": "ALL"}):
         with pytest.raises(JobRefused):
             resolve(PLAIN, bad)
+
+
+def test_what_a_server_offers_gives_way_to_what_the_job_asks_for() -> None:
+    offered = {"MaxConcurrentTransforms": 32, "MaxPayloadInMB": 25}
+    assert resolve(PLAIN, offered).concurrent == 4
+    assert resolve(replace(PLAIN, max_payload_in_mb=100), offered) == Limits(1, 100 << 20, single=False)
+    assert resolve(replace(PLAIN, max_concurrent_transforms=8), offered) == Limits(
+        8, int(12.5 * 2**20), single=False
+    )
 
 
 def test_environment_names_only_what_was_set() -> None:
