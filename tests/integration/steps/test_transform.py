@@ -209,7 +209,7 @@ def test_jobs_that_cannot_begin(scene: Scene) -> None:
     with pytest.raises(JobRefused, match="another name"):
         scene.run(scene.job())
     with pytest.raises(JobRefused, match="execution-parameters"):
-        job = scene.job(environment={"PARAMETERS": '{"MaxConcurrentTransforms": 90}'})
+        job = scene.job(environment={"PARAMETERS": '{"BatchStrategy": "ALL"}'})
         transform(job, scene.model, Processes(), scene.folder / "other", NOW)
     assert scene.out == {}
 
