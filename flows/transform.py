@@ -20,9 +20,10 @@ from prefect.artifacts import (
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from configs.project import Hosting
 from deploy.errors import Permanent as DeployPermanent
 from flows import artifacts
-from flows.dossier import fetch, kept_archive
+from flows.dossier import fetch, kept_archive, project_of
 from flows.retrying import is_temporary
 from flows.wiring import Wiring, connect, utc_now
 from registry.errors import NotFound
@@ -99,7 +100,7 @@ def collect(wiring: Wiring, job: Job, *, any_status: bool) -> Model:
     if current.approval:
         subject = (model, number, current.approval.id)
         dossier = fetch(wiring.registry, wiring.desk.ledger, wiring.archives, subject)
-        return Model(dossier.archive, current.approval.digest)
+        return _served(dossier.project, dossier.archive, current.approval.digest)
     if not any_status:
         raise JobRefused(
             f"{model} version {number} is {current.status}, not Approved; approve it, or pass --any-status"
@@ -112,7 +113,20 @@ def _unapproved(wiring: Wiring, model: str, number: str) -> Model:
     if version is None:
         raise NotFound(f"version {number} of {model} is not in the registry; see: seaway models {model}")
     digest = version.tags.get("digest", "")
-    return Model(kept_archive(wiring.registry, version, wiring.archives, digest), digest)
+    archive = kept_archive(wiring.registry, version, wiring.archives, digest)
+    if not version.tags.get("project_digest"):
+        return Model(archive, digest)  # somebody registered a bare package
+    return _served(project_of(wiring.registry, version), archive, digest)
+
+
+def _served(project: Hosting, archive: Path, digest: str) -> Model:
+    """The package as endpoints serve it, but for an image of its own."""
+    if project.container.image:
+        raise JobRefused(
+            f"the model is served by the image {project.container.image}, and transforms run Seaway's own "
+            "model server; send the files to its endpoint instead"
+        )
+    return Model(archive, digest, environment=tuple(sorted(project.environment.items())))
 
 
 @task(name="transform objects")

@@ -37,5 +37,6 @@ def bench(work: Work, log: Path) -> Iterator[Bench]:
     from serving.package import unpack
 
     folder = unpack(work.model.archive, work.folder / "package", work.model.digest)
-    with Server(work.model.serve, folder, environment(work.job), log) as server:
+    variables = {**dict(work.model.environment), **environment(work.job)}
+    with Server(work.model.serve, folder, variables, log) as server:
         yield Bench(work, server, resolve(work.job, server.parameters()))

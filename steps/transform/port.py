@@ -25,6 +25,8 @@ class Model:
     """Its sha256."""
     serve: tuple[str, ...] = SERVE
     """Arguments of the Python that runs the model server; `{package}` and `{port}` are filled in."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """The version's own variables of its model servers; those of a job go before them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def work_to_json(work: Work) -> str:
     return json.dumps(
         {
             "request": work.job.to_request(),
-            "model": {"archive": str(model.archive), "digest": model.digest, "serve": list(model.serve)},
+            "model": asdict(model) | {"archive": str(model.archive)},
             "digest": work.digest,
             "at": work.at.isoformat(),
             "folder": str(work.folder),
@@ -37,7 +37,12 @@ def work_from_json(line: str) -> Work:
     model = found["model"]
     return Work(
         Job.from_request(found["request"]),
-        Model(Path(model["archive"]), model["digest"], tuple(model["serve"])),
+        Model(
+            Path(model["archive"]),
+            model["digest"],
+            tuple(model["serve"]),
+            tuple((name, value) for name, value in model["environment"]),
+        ),
         found["digest"],
         datetime.fromisoformat(found["at"]),
         Path(found["folder"]),

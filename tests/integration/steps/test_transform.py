@@ -195,6 +195,16 @@ def test_a_failing_object_leaves_nothing_and_the_others_go_on(scene: Scene) -> N
     assert (again.skipped, again.progress.finished, len(again.failures)) == (3, 4, 3)
 
 
+def test_the_version_s_own_variables_hold_where_the_job_says_nothing(scene: Scene) -> None:
+    scene.put(a=b"x\n")
+    broken = replace(scene.model, environment=(("BROKEN", "1"),))
+    with pytest.raises(ServerFailed, match="the weights are missing"):
+        transform(scene.job(), broken, Processes(), scene.folder / "broken", NOW)
+    mended = scene.job(environment={"BROKEN": ""})
+    assert not transform(mended, broken, Processes(), scene.folder / "mended", NOW).failures
+    assert set(scene.out) == {"a.out"}
+
+
 def test_a_model_that_hangs_is_given_up(scene: Scene) -> None:
     scene.put(a=b"wait\n", b=b"good\n")
     ended = scene.run(scene.job(model_client_config=ModelClientConfig(1, 0)))
