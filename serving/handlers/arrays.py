@@ -130,9 +130,12 @@ def _from_csv(body: bytes, dtype: np.dtype[Any]) -> Array:
             raise BadBody(problem, row=row)
     if dtype.kind in "UO":
         return np.array(lines, dtype=dtype)
+    if dtype.kind in "iu":  # not by way of floats, which hold 53 bits
+        try:
+            return np.array(lines).astype(dtype)
+        except (ValueError, OverflowError) as error:
+            raise BadBody(f"a cell holds no whole number of type {dtype}: {error}") from None
     numbers = np.array([[_cell(cell, row) for cell in line] for row, line in enumerate(lines)])
-    if dtype.kind in "iub" and not np.isfinite(numbers).all():
-        raise BadBody("a cell is empty or infinite where whole numbers belong; send numbers")
     with np.errstate(over="ignore"):
         return numbers.astype(dtype)
 
@@ -178,8 +181,12 @@ def _to_json(prediction: Any) -> bytes:
         return orjson.dumps(prediction, option=orjson.OPT_SERIALIZE_NUMPY)
     except TypeError:
         pass
-    try:  # text, sparse and strided arrays, and anything else that can become plain lists
-        return json.dumps(prediction, default=_plain, separators=(",", ":")).encode()
+    try:  # text, sparse and strided arrays, keys that are numbers, and what can become plain lists
+        return orjson.dumps(prediction, _plain, orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        pass
+    try:  # integers beyond 64 bits
+        return json.dumps(prediction, default=_plain, separators=(",", ":"), allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise ModelFailed(
             f"the prediction cannot be written as JSON ({error}); write an output_fn"

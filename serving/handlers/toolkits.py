@@ -101,7 +101,11 @@ def decode(obj: str | bytes, content_type: str) -> arrays.Array:
         UnsupportedContentType: it is in no format that is read.
         BadBody: it holds no table of numbers.
     """
-    return arrays.decode(obj.encode() if isinstance(obj, str) else obj, content_type, np.float64)
+    return _decoded(obj, content_type, np.float64)
+
+
+def _decoded(obj: str | bytes, content_type: str, dtype: Any) -> arrays.Array:
+    return arrays.decode(obj.encode() if isinstance(obj, str) else obj, content_type, dtype)
 
 
 def encode(array_like: Any, content_type: str) -> str | bytes:
@@ -181,11 +185,7 @@ def _to() -> dict[str, Callable[[Any], str | bytes]]:
 def _from() -> dict[str, Callable[..., Any]]:
     def reader(content_type: str) -> Callable[..., Any]:
         def read(obj: str | bytes, dtype: Any = None) -> Any:
-            body, wanted = (
-                obj.encode() if isinstance(obj, str) else obj,
-                np.float64 if dtype is None else dtype,
-            )
-            found = arrays.decode(body, content_type, wanted)
+            found = _decoded(obj, content_type, np.float64 if dtype is None else dtype)
             return found if dtype is None else found.astype(dtype)
 
         return read

@@ -173,7 +173,8 @@ def _limits(job: Job) -> Iterator[str]:
         if not low <= value <= high:
             yield f"{name} is {value}, but must be from {low} to {high}"
     if (many := job.max_concurrent_transforms) * (payload or 0) > MOST_IN_FLIGHT:
-        yield f"MaxConcurrentTransforms {many} times MaxPayloadInMB {payload} is above {MOST_IN_FLIGHT}"
+        much = f"MaxConcurrentTransforms {many} times MaxPayloadInMB {payload}"
+        yield f"{much} is above {MOST_IN_FLIGHT}; lower one"
     if len(job.environment) > 16:
         yield f"Environment has {len(job.environment)} variables, but 16 is the limit"
     if any(len(key) > 1024 or len(value) > 10240 for key, value in job.environment):

@@ -115,6 +115,7 @@ def test_predictions_are_written() -> None:
     labels = np.array(["a", "b"])
     assert arrays.encode(labels, arrays.JSON) == b'["a","b"]'
     assert arrays.encode({"p": np.float32(0.5)}, arrays.JSON) == b'{"p":0.5}'
+    assert arrays.encode(np.array([[1.0, np.nan], [2.0, np.nan]])[:, 1], arrays.JSON) == b"[null,null]"
     assert arrays.encode({1: 2}, arrays.JSON) == b'{"1":2}'
     assert arrays.encode([10**20], arrays.JSON) == b"[100000000000000000000]"
     assert arrays.encode({"p": pd.Series([1.5])}, arrays.JSON) == b'{"p":[1.5]}'
