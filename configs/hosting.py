@@ -46,8 +46,9 @@ class Container(Section):
     """Most memory of one container; 0 for the target's limit."""
     cpus: float = Field(default=0, ge=0, le=1024)
     """Most processors of one container; 0 for the target's limit."""
-    profile: Literal["least", "root-compat"] = "least"
-    """What it may do: nothing, or the four capabilities that images need which insist on root."""
+    profile: Literal["least", "root-compat", "root-writable"] = "least"
+    """What it may do: nothing; the four capabilities that images need which insist on root; or that and
+    write anywhere in its own file system."""
 
 
 class Serverless(Section):

@@ -26,8 +26,9 @@ MODEL = "/opt/ml/model"
 """Where every image finds its package."""
 UID = 10001
 """User and group of the processes in a container, unless its image insists on root."""
-LEAST, ROOT_COMPAT = "least", "root-compat"
-"""The profiles: no privileges at all; or root with the four capabilities that nginx and its like need."""
+LEAST, ROOT_COMPAT, ROOT_WRITABLE = "least", "root-compat", "root-writable"
+"""The profiles: no privileges at all; root with the four capabilities that nginx and its like need; or that
+and a root file system which may be written to, for images that keep files of their own anywhere."""
 HOME, FLEET, SLOT, SPECIFICATION = "seaway.home", "seaway.fleet", "seaway.slot", "seaway.specification"
 """Labels by which our containers are found again."""
 SIDECAR = ".sidecar"
@@ -284,14 +285,15 @@ def _environment(fleet: Fleet, limits: Limits) -> dict[str, str]:
 
 
 def _privileges(profile: str) -> dict[str, Any]:
-    if profile not in {LEAST, ROOT_COMPAT}:
-        raise PlanRefused(f"there is no profile {profile!r} for containers; choose {LEAST} or {ROOT_COMPAT}")
+    if profile not in {LEAST, ROOT_COMPAT, ROOT_WRITABLE}:
+        choice = f"{LEAST}, {ROOT_COMPAT} or {ROOT_WRITABLE}"
+        raise PlanRefused(f"there is no profile {profile!r} for containers; choose {choice}")
     rootless = profile == LEAST
     owner = f",uid={UID},gid={UID},mode=0755" if rootless else ""
     folders = dict.fromkeys(_WRITABLE, f"rw,noexec,nosuid,size=64m{owner}")
     allowed = {"user": f"{UID}:{UID}"} if rootless else {"cap_add": list(_CAPABILITIES), "user": "0:0"}
     return {
-        "read_only": True,
+        "read_only": profile != ROOT_WRITABLE,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
         "tmpfs": {"/tmp": "rw,noexec,nosuid,size=256m", **folders},  # noqa: S108 (inside the container)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from deploy.containers import CAPTURE
 from deploy.envoy import ConfigFolder, Host
 from deploy.errors import GatewayUnreachable, PackageDamaged, RolloutRefused, Temporary
 from deploy.gateways import Gateways
@@ -246,7 +245,7 @@ def _front(fleet: Fleet) -> str:
     told = dict(fleet.environment)
     if SERVERLESS in told:
         return ACTIVATOR
-    return SIDECAR if fleet.image and told.get(CAPTURE) else ""
+    return SIDECAR if fleet.image else ""
 
 
 def _patience(record: Record) -> float:

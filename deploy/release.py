@@ -27,7 +27,7 @@ class Container:
     cpus: float = 0
     """Most processors; 0 for the target's limit."""
     profile: str = ""
-    """`least`, also when empty, or `root-compat` for images that insist on root."""
+    """`least`, also when empty, `root-compat` or `root-writable`: see `deploy.containers`."""
 
 
 @dataclass(frozen=True, slots=True)

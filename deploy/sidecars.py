@@ -1,6 +1,6 @@
-"""The capture sidecar before a container of which nothing is known but SageMaker's contract.
+"""The sidecar before a container of which nothing is known but SageMaker's contract.
 
-Both share one network: the sidecar's port is published, and it reaches the container on port 8080 of its own
+It captures what the endpoint captures, and frames streamed answers, which such containers cannot. Both share one network: the sidecar's port is published, and it reaches the container on port 8080 of its own
 loopback address. The sidecar starts first and ends first, so it passes on whatever it has taken. To the
 target the two are one instance, which has ended when one of them has. Decisions only.
 """
@@ -64,7 +64,7 @@ def pair(
     fleet: Fleet,
     slot: int,
     *,
-    capturing: Fleet,
+    equipped: Fleet,
     package: Path,
     limits: Limits,
     home: str,
@@ -73,13 +73,13 @@ def pair(
 
     Args:
         fleet: whose instance it is.
-        capturing: the same, equipped, with the sidecar's image.
+        equipped: the same with what capture needs, and with the sidecar's image.
         slot: its number in the fleet.
         package: folder of the unpacked package, on the engine's machine.
         limits: of the target; those of the fleet go first.
         home: `home_id` of the installation.
     """
-    front = _sidecar(capturing, slot, package, home)
+    front = _sidecar(equipped, slot, package, home)
     plain = tuple((name, value) for name, value in fleet.environment if name != CAPTURE)
     behind = containers.arguments(
         replace(fleet, environment=plain),

@@ -1,7 +1,7 @@
 """Beside a container of which only the address is known: `python -m serving.sidecar --upstream URL --port N`.
 
-It hands `/ping`, `/invocations` and `/execution-parameters` on, captures what comes by, holds the time
-limit, and gives the container what few have: answers as an event stream.
+It hands `/ping`, `/invocations`, `/execution-parameters` and `/v2/...` on, captures invocations, holds the
+time limit, and gives the container what few have: answers as an event stream.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ ROUTES = {
     contract.EXECUTION_PARAMETERS: "GET",
     contract.RESPONSE_STREAM: "POST",
 }
+OPEN_INFERENCE = "/v2/"
+"""Paths below it are handed on as they are, for containers that speak the Open Inference Protocol."""
 PING_SECONDS = 2.0
 """Time a container has for `/ping`."""
 DISCARDED = 64 * MIB
@@ -93,7 +95,7 @@ class Sidecar:
 
     async def _serve(self, scope: Any, protocol: Any) -> None:
         path = _short(scope.path)
-        if ROUTES.get(path) != scope.method:
+        if ROUTES.get(path) != scope.method and not path.startswith(OPEN_INFERENCE):
             send(_refusal(scope.method, path), protocol, close=self.draining)
             return
         came, began = time.time(), time.perf_counter()

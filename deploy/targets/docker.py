@@ -168,7 +168,7 @@ class DockerTarget:
     def _way(self, fleet: Fleet) -> str:
         """How far the fleet's images have come; empty when they are there."""
         image, _ = self._image(fleet)
-        if (news := self._errands.news(image)) or not sidecars.captures(fleet):
+        if (news := self._errands.news(image)) or not fleet.image:
             return news
         return self._errands.news(self._stock.sidecar(sidecars.extras(fleet)))
 
@@ -183,12 +183,12 @@ class DockerTarget:
             "home": self._home,
         }
         equipped = self._equipped(fleet)
-        if not sidecars.captures(fleet) or self._labels[image].get(RUNTIME):
+        if not fleet.image or self._labels[image].get(RUNTIME):
             return (containers.arguments(equipped, slot, image=image, **told),)
         beside = self._stock.sidecar(sidecars.extras(fleet))
         if not self._has(beside, self._stock.make):
             return ()
-        return sidecars.pair(fleet, slot, capturing=replace(equipped, image=beside), **told)
+        return sidecars.pair(fleet, slot, equipped=replace(equipped, image=beside), **told)
 
     def _seen(self, name: str, looks: Mapping[str, Look]) -> Look | None:
         return sidecars.together(looks.get(name), looks.get(name + SIDECAR))

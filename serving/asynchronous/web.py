@@ -95,7 +95,8 @@ class Desk:
         configuration = self._configurations.find(endpoint)
         if configuration is None:
             raise Invalid(
-                f"endpoint {endpoint} has no asynchronous configuration; add one, or call /invocations"
+                f"Endpoint {endpoint} not found, or it has no asynchronous configuration; add one, or call "
+                "/invocations"
             )
         headers = {key.lower(): value for key, value in request.headers.items()}
         asked = admit(endpoint, headers, body, configuration, self._clock(), str(uuid.uuid4()))

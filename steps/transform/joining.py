@@ -13,6 +13,8 @@ from datetime import datetime
 from itertools import zip_longest
 from typing import Any
 
+import orjson
+
 from steps.transform import jsonpath
 from steps.transform.errors import ObjectFailed
 from steps.transform.job import CSV, Job
@@ -128,7 +130,7 @@ class Shaper:
                 ID: inference_id.decode(),
                 TIME: time.decode(),
             }
-        return _text(value)
+        return _text(value, number)
 
     def _mark(self, number: int) -> tuple[bytes, bytes]:
         space = self._space or uuid.NAMESPACE_OID
@@ -162,7 +164,9 @@ def _record_filter(path: jsonpath.Path, media: str) -> Callable[[bytes, int], by
     if path.whole:
         return lambda record, _number: record
     if media != CSV:
-        return lambda record, number: _text(_found(path, _value(record, number, "record"), number, "input"))
+        return lambda record, number: _text(
+            _found(path, _value(record, number, "record"), number, "input"), number
+        )
     select = path.selector()
     return lambda record, number: _select(select, record, number, "input")
 
@@ -183,10 +187,18 @@ def _found(path: jsonpath.Path, value: Any, number: int, which: str) -> Any:
 
 def _value(text: bytes, number: int, what: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_float=_as_written, parse_int=_as_written, parse_constant=_as_written)
     except ValueError as error:
         raise ObjectFailed(f"{what} {number} is not JSON: {error}") from None
 
 
-def _text(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+def _as_written(number: str) -> orjson.Fragment:
+    """Numbers pass through with every digit their author gave them; no one here reckons with them."""
+    return orjson.Fragment(number)
+
+
+def _text(value: Any, number: int) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError as error:
+        raise ObjectFailed(f"record {number} cannot be written as JSON: {error}") from None

@@ -7,10 +7,12 @@ import os
 import pickle
 import subprocess
 import tarfile
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 import pytest
 
@@ -42,6 +44,22 @@ def csv(place: DockerPlace, endpoint: str, body: str, kind: str = "text/csv") ->
     return place.http.post(path, content=body, headers={"content-type": kind})
 
 
+def streamed(place: DockerPlace, endpoint: str, body: str) -> bytes:
+    """What `InvokeEndpointWithResponseStream` brings."""
+    client = boto3.client(
+        "sagemaker-runtime",
+        endpoint_url=str(place.http.base_url),
+        region_name="local",
+        aws_access_key_id="x",
+        aws_secret_access_key="x",
+    )
+    with closing(client):
+        answer = client.invoke_endpoint_with_response_stream(
+            EndpointName=endpoint, Body=body.encode(), ContentType="text/csv"
+        )
+        return b"".join(event["PayloadPart"]["Bytes"] for event in answer["Body"])
+
+
 def serve(place: DockerPlace, fleet: Fleet) -> None:
     def complete() -> bool:
         place.target.start(fleet)
@@ -70,7 +88,8 @@ def test_an_opaque_image_serves_as_it_is(
     answer = csv(docker_place, fleet.endpoint, "1\n2.5\n")
     assert (answer.status_code, answer.text) == (200, "2.0\n5.0\n")
     assert csv(docker_place, fleet.endpoint, "{}", "application/json").status_code == 424
-    (first, _) = docker_place.looks(fleet)
+    assert streamed(docker_place, fleet.endpoint, "3\n") == b"6.0\n"
+    first = next(look for look in docker_place.looks(fleet) if not look.sidecar)
     inspected = docker_client.api.inspect_container(first.name)["HostConfig"]
     assert inspected["ReadonlyRootfs"]
     assert inspected["CapDrop"] == ["ALL"]
@@ -92,6 +111,31 @@ def test_an_image_that_insists_on_root_says_so_and_gets_it_by_its_profile(
     serve(docker_place, rooted)
     assert csv(docker_place, "root", "4\n").text == "8.0\n"
     end(docker_place, rooted)
+
+
+WRITES = """#!/bin/sh
+echo "listen 8080" > /etc/sagemaker-nginx.conf || { echo "cannot write its configuration"; exit 1; }
+exec /opt/program/serve "$@"
+"""
+
+
+def test_an_image_that_writes_its_configuration_gets_a_root_it_may_write_to(
+    docker_place: DockerPlace, docker_client: Any, byo_image: str
+) -> None:
+    recipe = f"FROM {byo_image}\nCOPY writes /opt/first/serve\nENV PATH=/opt/first:$PATH\n"
+    image = built(docker_client, "writes", recipe, writes=WRITES)
+    fleet = replace(docker_place.fleet("writes", "v1"), image=image, profile="root-compat")
+    docker_place.target.start(fleet)
+    wait_until(lambda: docker_place.target.ready(fleet).crashes >= 1, seconds=60, step=0.1)
+    wait_until(lambda: "cannot write its configuration" in docker_place.target.ready(fleet).message)
+    end(docker_place, fleet)
+    free = replace(fleet, profile="root-writable")
+    serve(docker_place, free)
+    assert csv(docker_place, "writes", "4\n").text == "8.0\n"
+    container = next(look for look in docker_place.looks(free) if not look.sidecar)
+    inspected = docker_client.api.inspect_container(container.name)["HostConfig"]
+    assert (inspected["CapDrop"], len(inspected["CapAdd"])) == (["ALL"], 4)
+    end(docker_place, free)
 
 
 NGINX = """worker_processes 1;

@@ -271,7 +271,7 @@ def test_a_server_explains(boosted: Path) -> None:
 
 def test_a_server_keeps_the_time_limit(boosted: Path) -> None:
     body = frame(2000)[COLUMNS].to_json(orient="records").encode()
-    with serving(boosted, timeout="4", method="kernel", baseline="rows", time_share=0.25) as client:
+    with serving(boosted, timeout="4", method="kernel", baseline="rows", time_share=0.02) as client:
         answer = client.post("/invocations", content=body, headers={"content-type": "application/json"})
         assert answer.status_code == 200
         header = answer.headers["x-seaway-explanations"]

@@ -220,6 +220,8 @@ def test_plain_requests_pass(start, container: Container) -> None:
         assert container.asked[-1][1].items() >= sent.items()
         refused = client.post("/invocations", content=b"wrong")
         assert (refused.status_code, refused.text) == (400, "too few columns")
+        assert client.post("/v2/models/late/infer", content=b"{}").content == b"{}"
+        assert container.asked[-1][0] == "/v2/models/late/infer"
         assert (client.get("/models").status_code, client.get("/models").content) == (404, b"{}")
         assert (client.get("/invocations").status_code, client.get("/invocations").headers["allow"]) == (
             405,

@@ -45,6 +45,14 @@ def test_root_has_four_capabilities_and_no_others() -> None:
     assert got["user"] == "0:0"
     assert got["cap_drop"] == ["ALL"]
     assert got["cap_add"] == ["CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID"]
+    assert got["read_only"]
+    writable = asked(replace(FLEET, profile="root-writable"))
+    assert not writable["read_only"]
+    assert (writable["user"], writable["cap_drop"], writable["cap_add"]) == (
+        got["user"],
+        got["cap_drop"],
+        got["cap_add"],
+    )
     with pytest.raises(PlanRefused, match="root-compat"):
         asked(replace(FLEET, profile="root"))
 

@@ -22,7 +22,7 @@ def capturing(**settings: Any) -> Fleet:
 def pair(fleet: Fleet) -> tuple[dict[str, Any], dict[str, Any]]:
     equipped = sidecars.equipped(fleet, {"KEY": "k", "AWS_REGION": "eu-west-1", "HOME": "/h"}, Path("/s"))
     beside = replace(equipped, image="ours:1")
-    return sidecars.pair(fleet, 1, capturing=beside, package=Path("/p"), limits=Limits(), home="h")
+    return sidecars.pair(fleet, 1, equipped=beside, package=Path("/p"), limits=Limits(), home="h")
 
 
 def test_the_sidecar_is_published_and_the_container_is_behind_it() -> None:
@@ -55,6 +55,13 @@ def test_captures_to_s3_get_a_login_and_a_folder_that_outlives_containers() -> N
     assert sidecars.extras(capturing(destination="s3://bucket/c", key_variable="KEY")) == ("s3", "encryption")
     assert sidecars.extras(FLEET) == ()
     assert sidecars.equipped(FLEET, {"AWS_REGION": "x"}, Path("/s")) == FLEET
+
+
+def test_a_container_of_which_nothing_is_captured_has_a_sidecar_too() -> None:
+    front, behind = pair(replace(FLEET, environment=(("SAGEMAKER_MODEL_SERVER_TIMEOUT", "20"),)))
+    assert front["environment"]["SAGEMAKER_MODEL_SERVER_TIMEOUT"] == "20"
+    assert "SEAWAY_CAPTURE" not in front["environment"]
+    assert behind["network_mode"] == f"container:{front['name']}"
 
 
 def look(**more: Any) -> Look:

@@ -65,7 +65,7 @@ def test_joins() -> None:
 def test_one_json_answer_may_have_several_lines() -> None:
     made = shaper(JSON, line="None", join_source="Input", output_filter="$['id','SageMakerOutput']")
     assert results(made, [b'{"id": 12345678901234567890123, "x": [1]}'], b'{\n "p": 1.50\n}\n') == [
-        b'{"id":12345678901234567890123,"SageMakerOutput":{"p":1.5}}'
+        b'{"id":12345678901234567890123,"SageMakerOutput":{"p":1.50}}'
     ]
 
 
@@ -119,6 +119,20 @@ def test_cells_add_up(values: list[str]) -> None:
     row = ",".join(f'"{value}"' if "," in value else value for value in values).encode()
     assert b",".join(cells(row)) == row
     assert len(cells(row)) == len(values)
+
+
+def test_numbers_keep_every_digit_their_author_gave_them() -> None:
+    made = shaper(JSONLINES, join_source="Input", output_filter="$['a','SageMakerOutput']")
+    rows, answers = [b'{"a": 1.10, "b": 2}', b'{"a": 123456789012345678901}'], b"1e400\n0.10000000000000000555"
+    assert results(made, rows, answers) == [
+        b'{"a":1.10,"SageMakerOutput":1e400}',
+        b'{"a":123456789012345678901,"SageMakerOutput":0.10000000000000000555}',
+    ]
+
+
+def test_half_a_surrogate_pair_is_told() -> None:
+    with pytest.raises(ObjectFailed, match="record 1 cannot be written"):
+        results(shaper(JSONLINES, join_source="Input"), [b'{"a": "\\ud800"}'], b"1")
 
 
 @given(st.lists(st.dictionaries(st.text(max_size=3), st.integers()), min_size=1, max_size=6))
