@@ -175,6 +175,8 @@ class DataQuality(_Timed):
     """Smallest share of values of the expected type."""
     domain_content_threshold: Share = 1.0
     """Smallest share of values that the baseline has."""
+    strict_types: bool = False
+    """True takes only the very type of the baseline: no whole number as Fractional, no number as String."""
     perform_comparison: bool = True
     """False compares no distributions."""
     mode: Literal["evidence", "sagemaker"] = "evidence"

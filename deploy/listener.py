@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from deploy import sessions
 from deploy.answers import ASYNC_MARK, local_replies
 from deploy.lua import LUA
 from serving.contract import STAGE
@@ -218,7 +219,8 @@ def _filters() -> list[dict[str, Any]]:
         name: {"name": f"envoy.filters.http.{name}", "typed_config": config}
         for name, config in configured.items()
     }
-    return list((named | {"lua": _unless_answered(named["lua"])}).values())
+    *before, router = (named | {"lua": _unless_answered(named["lua"])}).values()
+    return [*before, *sessions.filters(), router]
 
 
 def _unless_answered(scripts: dict[str, Any]) -> dict[str, Any]:

@@ -54,7 +54,8 @@ class Fleet:
     cpus: float = 0
     """Most processors of one instance; 0 for the target's own limit."""
     profile: str = ""
-    """What a container may do: `least` (also when empty), `root-compat` or `root-writable`: see `deploy.containers`."""
+    """What a container may do: `least` (also when empty), `root-compat` or `root-writable`, which
+    `deploy.containers` explains."""
     target: str = ""
     """Which of several targets runs it; empty for the first."""
 

@@ -16,6 +16,7 @@ from deploy.parts import match, of_value, plain, script
 from serving import about, contract
 from serving.limits import INVOKE
 
+_STREAMS = "/endpoints/[^/]+/invocations-response-stream"
 _INVOCATIONS = "/endpoints/[^/]+/invocations(-response-stream)?"
 _NEVER = {
     contract.TARGET_CONTAINER: "no endpoint has containers that are asked directly; leave it out",
@@ -29,9 +30,9 @@ def of_headers() -> list[dict[str, Any]]:
 
     Envoy looks at a route's headers before its path, and most requests have few of these.
     """
-    invocation = {"safe_regex": {"regex": _INVOCATIONS}}
     broken = [
         (
+            _INVOCATIONS,
             {
                 "name": name,
                 "string_match": {"safe_regex": {"regex": limit.pattern}},
@@ -41,13 +42,21 @@ def of_headers() -> list[dict[str, Any]]:
         )
         for name, limit in INVOKE.items()
     ]
-    unknown = [({"name": name, "present_match": True}, f"{name}: {why}.") for name, why in _NEVER.items()]
+    opening = f"{contract.SESSION_ID} must name a session; InvokeEndpoint opens one with NEW_SESSION."
+    unknown = [
+        (_INVOCATIONS, {"name": name, "present_match": True}, f"{name}: {why}.")
+        for name, why in _NEVER.items()
+    ]
     return [
         {
-            "match": {**invocation, "headers": [wrong, of_value(":method", "POST")]},
+            "match": {"safe_regex": {"regex": path}, "headers": [wrong, of_value(":method", "POST")]},
             **direct(400, "ValidationError", why),
         }
-        for wrong, why in [*broken, *unknown]
+        for path, wrong, why in [
+            *broken,
+            (_STREAMS, of_value(contract.SESSION_ID, "NEW_SESSION"), opening),
+            *unknown,
+        ]
     ]
 
 

@@ -18,6 +18,7 @@ from deploy.listener import REQUEST_ID_HEADER, ROUTES, discovery, header
 from deploy.parts import match, of_value, plain, script
 from deploy.port import Share
 from deploy.refusals import by_script, direct, of_headers, of_the_rest, said
+from deploy.sessions import any_session, kept, opened_by
 from deploy.sticky import Rule, Segment, sizes
 from serving.contract import TARGET_MODEL, UNSENT
 
@@ -137,7 +138,7 @@ def _closed(door: _Door, name: str) -> dict[str, Any]:
 
 
 def _behind(door: _Door, name: str, layout: Layout) -> list[dict[str, Any]]:
-    """First the routes by header, then a refusal of unknown variants, then the split."""
+    """First the routes by header, then a refusal of unknown variants, then sessions, then the split."""
     split = layout.shares
     by_variant: dict[str, list[Share]] = {}
     for share in split:
@@ -158,20 +159,34 @@ def _behind(door: _Door, name: str, layout: Layout) -> list[dict[str, Any]]:
         **by_script("unknown_variant"),
     }
     copied = [_mirror(share) for share in split if share.mirror]
+    mirrored = {"request_mirror_policies": copied} if copied else {}
     usual = {
         "name": name,
         "match": door.match,
         "request_headers_to_remove": [_CALL],
-        "route": _action(door, layout, list(split), layout.segments)
-        | ({"request_mirror_policies": copied} if copied else {}),
+        "route": _action(door, layout, list(split), layout.segments) | mirrored,
         **(_stick(layout.sticky, door) or unshaped),
     }
-    return [*_one_model(door, layout), *targeted, targeted_elsewhere, usual]
+    if door.plain:
+        return [*targeted, targeted_elsewhere, usual]
+    by_opener = [
+        kept({**usual, "route": _action(door, layout, [share]) | mirrored}, opened_by(share.fleet))
+        for share in split
+    ]
+    return [
+        *_one_model(door, layout),
+        *(kept(route, any_session()) for route in targeted),
+        *targeted,
+        targeted_elsewhere,
+        *by_opener,
+        kept(usual, any_session()),
+        usual,
+    ]
 
 
 def _one_model(door: _Door, layout: Layout) -> list[dict[str, Any]]:
     """The refusal of a choice between models where there is one."""
-    if layout.many_models or door.plain:
+    if layout.many_models:
         return []
     chosen = {"name": TARGET_MODEL, "present_match": True}
     return [{"match": {**door.match, "headers": [chosen, *door.match["headers"]]}, **by_script("one_model")}]

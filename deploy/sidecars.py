@@ -1,7 +1,8 @@
 """The sidecar before a container of which nothing is known but SageMaker's contract.
 
-It captures what the endpoint captures, and frames streamed answers, which such containers cannot. Both share one network: the sidecar's port is published, and it reaches the container on port 8080 of its own
-loopback address. The sidecar starts first and ends first, so it passes on whatever it has taken. To the
+It captures what the endpoint captures, and frames streamed answers, which such containers cannot. Both share
+one network: the sidecar's port is published, and it reaches the container on port 8080 of its own loopback
+address. The sidecar starts first and ends first, so it passes on whatever it has taken. To the
 target the two are one instance, which has ended when one of them has. Decisions only.
 """
 

@@ -167,7 +167,7 @@ def _bias(ground: Ground) -> Made:
         return {}, ()
     inputs = [one.name for one in ground.manifest.inputs]
     outcome = outcome_of(ground.manifest.task)
-    config = BiasConfig.of(wanted.model_dump(), inputs=inputs, outcome=outcome)
+    config = BiasConfig.of(wanted.model_dump(), inputs=inputs, outcome=outcome, label_name=ground.target)
     rows = whole_columns(ground.rows())
     found = analyse(rows, config, None, mode=wanted.mode, seed=SEED)
     analysis = found.documents.get("analysis.json")

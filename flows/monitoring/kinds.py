@@ -51,6 +51,8 @@ class Material:
     subject: Subject
     stretch: Stretch
     settings: Monitor
+    target: str = ""
+    """Name of the label, where the project says it."""
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -177,6 +179,7 @@ def _with_coverage(found: Finding, least: float) -> Finding:
 def bias(material: Material) -> Finding:
     """Differences between groups in rows whose label is known, against those of the hold-out."""
     from monitoring.bias.analysis import analyse as judge
+    from monitoring.bias.report import label_of
     from monitoring.bias.settings import BiasConfig, outcome_of
     from monitoring.records.columns import whole_columns
 
@@ -189,6 +192,7 @@ def bias(material: Material) -> Finding:
         allowed=settings.allowed,
         alpha=settings.alpha,
         outcome=outcome_of(material.manifest.task),
+        label_name=label_of(known) or material.target,
     )
     found = judge(whole_columns(material.rows), config, known, mode=settings.mode, seed=SEED)
     return found if known else replace(found, notes=(*found.notes, *_uncompared("ModelBias", 0, BIAS).notes))

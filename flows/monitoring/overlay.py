@@ -50,6 +50,8 @@ def _over(usual: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
 def rule(settings: DataQuality, stated: Mapping[str, set[str]]) -> Rule:
     """How shares are judged: half of alpha is for them, half for rows; what somebody set counts as it is.
 
+    A constraints file does not say how strict types are, so the project alone does.
+
     Args:
         settings: of the project.
         stated: by column, what a person changed in the constraints themselves.
@@ -59,7 +61,7 @@ def rule(settings: DataQuality, stated: Mapping[str, set[str]]) -> Rule:
     given = dict(stated)
     for name, one in settings.features.items():
         given[name] = given.get(name, set()) | {key for key, value in one if value is not None}
-    return Rule(settings.mode, settings.alpha / 2, given)
+    return Rule(settings.mode, settings.alpha / 2, given, settings.strict_types)
 
 
 def _ruled(feature: Mapping[str, Any], rule: FeatureRule | None) -> dict[str, Any]:

@@ -273,7 +273,7 @@ class Run:
             known = replace(began, variant=variant, model=behind.model, version=behind.version)
             stretch = self.hours.stretch(variant, began.window)
             seen = self._digests(began, variant)  # before the rows: labels that come in between are new then
-            material = Material(behind, stretch, self.watched.settings)
+            material = Material(behind, stretch, self.watched.settings, self.watched.target)
             finding = self._over_time(known, material, analyse(began.kind, material))
         except TEMPORARY:
             raise

@@ -82,12 +82,12 @@ def of_counts(
         measures += _measures(name, table, how, config, mode, rng, flips or {})
     notes += _flip_notes(flips or {}, config)
     details = Bias(
-        config.label,
+        config.called,
         how.label.title(counts.highest),
         tuple(measures),
         mode,
         counts,
-        performance(config.label, counts.outcomes, counts.confusion) if how.predicted else None,
+        performance(config.called, counts.outcomes, counts.confusion) if how.predicted else None,
     )
     try:
         before = read(baseline) if baseline is not None else ()

@@ -112,8 +112,13 @@ class Choice:
         return column.fill_nan(None) if self.type == "fractional" else column
 
 
-def look(frame: pl.DataFrame, name: str) -> Seen:
+def look(frame: pl.DataFrame, name: str, called: str = "") -> Seen:
     """Describe a column.
+
+    Args:
+        frame: the rows.
+        name: of the column.
+        called: its name in errors; its own when empty.
 
     Raises:
         BiasRefused: there is no such column, or it holds neither numbers nor texts nor truth values.
@@ -121,11 +126,16 @@ def look(frame: pl.DataFrame, name: str) -> Seen:
     import polars as pl
 
     if name not in frame.columns:
-        raise BiasRefused(f"there is no column {name!r}; the columns are {', '.join(frame.columns)}")
+        known = [one for one in frame.columns if not one.startswith("@")]
+        raise BiasRefused(
+            f"there is no column {called or name!r}; the columns are {', '.join(known) or 'none'}"
+        )
     column = frame[name]
     kind = _type(column.dtype)
     if kind is None:
-        raise BiasRefused(f"{name} holds {column.dtype}; give a column of numbers, texts or truth values")
+        raise BiasRefused(
+            f"{called or name} holds {column.dtype}; give a column of numbers, texts or truth values"
+        )
     values = column.drop_nulls()
     if kind == "fractional":
         values = values.drop_nans()

@@ -38,7 +38,7 @@ def plan(frame: pl.DataFrame, config: BiasConfig, mode: Mode) -> Plan:
     Raises:
         BiasRefused: the label cannot be read, or no facet is left and none can be judged.
     """
-    label = of_outcome(look(frame, config.label), config.favourable, mode, config.outcome)
+    label = of_outcome(look(frame, config.label, config.called), config.favourable, mode, config.outcome)
     notes: list[str] = []
     predicted, mismatch = _predicted(frame, config, label, mode, notes)
     single: dict[str, Choice] = {}
@@ -65,7 +65,7 @@ def _predicted(
             notes.append(f"There is no column {config.predicted} with predictions.")
         return None, ""
     try:
-        seen = look(frame, config.predicted)
+        seen = look(frame, config.predicted, config.predicted.removeprefix("@"))
         if mode == "exact":
             return Choice(seen.name, seen.type, label.values, label.threshold), ""
         found = of_outcome(seen, config.favourable, mode, config.outcome)

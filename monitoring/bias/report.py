@@ -10,6 +10,7 @@ from monitoring.bias.catalogue import BY_NAME, POST, PRE, Stage
 from monitoring.bias.counts import Counts
 from monitoring.bias.settings import Mode
 from monitoring.bias.text import number, shown
+from monitoring.rows import LABEL
 
 _BLOCKS: Mapping[Stage, str] = {PRE: "pre_training_bias_metrics", POST: "post_training_bias_metrics"}
 
@@ -86,6 +87,16 @@ def read(document: Mapping[str, Any]) -> tuple[Measure, ...]:
     if not any(isinstance(document.get(block), Mapping) for block in _BLOCKS.values()):
         raise ValueError(f"the analysis holds none of {', '.join(_BLOCKS.values())}; give an analysis.json")
     return tuple(_read(document))
+
+
+def label_of(document: Any) -> str:
+    """What an `analysis.json` calls the label; empty when it does not say.
+
+    Earlier versions wrote `@label`, the column of live rows, which says nothing.
+    """
+    blocks = [document.get(name) for name in _BLOCKS.values()] if isinstance(document, Mapping) else []
+    names = [block.get("label") for block in blocks if isinstance(block, Mapping)]
+    return next((one for one in names if isinstance(one, str) and one != LABEL), "")
 
 
 def _by_facet(measures: Sequence[Measure], mode: Mode) -> dict[str, list[dict[str, Any]]]:

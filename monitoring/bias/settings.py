@@ -67,6 +67,8 @@ class BiasConfig:
     facets: tuple[Facet, ...]
     label: str = LABEL
     """Column of what really happened."""
+    label_name: str = ""
+    """What reports call it; as the column is named, without the `@` of live rows, when empty."""
     predicted: str = PREDICTED
     """Column of what the model said; without such a column there are no post-training metrics."""
     group: str = ""
@@ -119,6 +121,11 @@ class BiasConfig:
             methods=tuple(settings.get("methods", ())),
             **{**plain, **more},
         )
+
+    @property
+    def called(self) -> str:
+        """The label's name in everything that is written or shown."""
+        return self.label_name or self.label.removeprefix("@")
 
     def columns(self, present: Sequence[str]) -> tuple[str, ...]:
         """Columns of the flip test among those that are present."""

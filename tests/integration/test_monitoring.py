@@ -72,7 +72,9 @@ def test_all_kinds_have_their_baseline_and_their_verdict(world):
     names = {one.figure.name for one in world.run().logbook.history.figures("b", last=10_000)}
     assert names >= {"feature_baseline_drift_x", "f1", "bias_metric_DPL", "ndcg"}
     analysis = world.home / "reports/b/now-bias/2026/03/01/12/analysis.json"
-    assert json.loads(analysis.read_text())["post_training_bias_metrics"]["facets"]["z"]
+    block = json.loads(analysis.read_text())["post_training_bias_metrics"]
+    assert block["label"] == "y"
+    assert block["facets"]["z"]
 
 
 def test_a_window_without_rows_fails_as_sagemaker_s_does(world):

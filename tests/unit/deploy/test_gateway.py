@@ -87,9 +87,10 @@ def test_the_split_is_shown_as_it_is(split: tuple[Share, ...]) -> None:
 
 @given(splits())
 def test_every_variant_is_addressable_and_never_mirrored(split: tuple[Share, ...]) -> None:
-    targeted = [r for r in table(routes(e=split)) if "route" in r and len(r["match"]["headers"]) == 2]
+    asked = [(r, r["match"]["headers"][-1]) for r in table(routes(e=split)) if "route" in r]
+    targeted = [r for r, last in asked if last["name"] == "x-amzn-sagemaker-target-variant"]
     found = {
-        r["match"]["headers"][1]["string_match"]["exact"]: r["route"]["weighted_clusters"]["clusters"][0][
+        r["match"]["headers"][-1]["string_match"]["exact"]: r["route"]["weighted_clusters"]["clusters"][0][
             "name"
         ]
         for r in targeted

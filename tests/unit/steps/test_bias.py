@@ -11,8 +11,10 @@ from configs.build import BiasThreshold
 from configs.monitor import Monitor
 from configs.project import Project
 from monitoring.bias.settings import BiasConfig, Facet
+from serving.manifest import Input, Manifest, ParityRecord
+from serving.predictions import Predictions
 from steps import bias, evaluate, gate
-from steps.baseline_folder import relevant
+from steps.baseline_folder import Ground, files, relevant
 from steps.errors import DataRefused, EvaluationRefused
 from steps.metrics import Scored
 
@@ -157,6 +159,19 @@ def watched(**more: object) -> dict[str, object]:
     facets = [{"name": "sex", "values": ["F"]}]
     section = {"label_values_or_threshold": [1], "facets": facets, **more}
     return relevant(Monitor.model_validate({"bias": section}, strict=False))
+
+
+def test_a_baseline_calls_the_label_as_the_data_do() -> None:
+    rows = holdout().select("sex", "x", delayed=pl.col("paid"))
+    inputs = (Input("sex", "string"), Input("x", "double"))
+    manifest = Manifest("m", "binary", "skops", (0, 1), inputs, ParityRecord(0, None, passed=False))
+    facets = [{"name": "sex", "values": ["F"]}]
+    section = {"label_values_or_threshold": [1], "facets": facets, "resamples": 50}
+    monitor = Monitor.model_validate({"bias": section}, strict=False)
+    said = Predictions(np.full(rows.height, 0.7), (1,) * rows.height)
+    made = files(Ground(manifest, rows, rows, "delayed", said, monitor=monitor))
+    analysis = json.loads(made["baseline/bias.json"])
+    assert {block["label"] for name, block in analysis.items() if name != "version"} == {"delayed"}
 
 
 def test_what_is_measured_makes_another_baseline_and_what_is_a_violation_does_not() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -59,7 +60,7 @@ def test_figures_have_sagemaker_s_dimensions() -> None:
     ]
     assert figure.dimensions == (
         ("BiasStage", "Pre-training"),
-        ("Label", "@label"),
+        ("Label", "label"),
         ("LabelValue", "1"),
         ("Facet", "sex"),
         ("FacetValue", "F"),
@@ -67,6 +68,36 @@ def test_figures_have_sagemaker_s_dimensions() -> None:
     assert figure.low < figure.value < figure.high
     assert figure.n == N
     assert {one.facet_value for one in found.details.measures if one.facet == "age"} == {above}
+
+
+def test_a_label_with_a_name_goes_by_it_in_everything_that_is_written() -> None:
+    found = analyse(rows(), replace(CONFIG, label_name="delayed"), None, seed=1)
+    document = found.documents["analysis.json"]
+    blocks = ("pre_training_bias_metrics", "post_training_bias_metrics", "model_performance")
+    assert {document[block]["label"] for block in blocks} == {"delayed"}
+    assert {dict(one.dimensions)["Label"] for one in found.figures} == {"delayed"}
+    assert "@" not in json.dumps(document)
+    nameless = analyse(rows(), CONFIG, None, seed=1)
+    assert [one.value for one in found.figures] == [one.value for one in nameless.figures]
+
+
+@pytest.mark.parametrize(
+    ("frame", "note"),
+    [
+        (rows().drop("@label"), "there is no column 'delayed'; the columns are sex, age, region, x"),
+        (rows().with_columns(pl.lit([1]).alias("@label")), "delayed holds List("),
+        (
+            rows().with_columns(pl.lit([1]).alias("@predicted_label")),
+            "Predictions were left out: predicted_label holds List(",
+        ),
+    ],
+)
+def test_notes_call_columns_of_live_rows_by_names_that_people_know(frame: pl.DataFrame, note: str) -> None:
+    notes = " ".join(
+        analyse(frame, replace(CONFIG, label_name="delayed"), None, mode="clarify", seed=1).notes
+    )
+    assert note in notes
+    assert "@" not in notes
 
 
 def test_the_same_rows_and_seed_give_the_same_bytes() -> None:

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from monitoring.bias.analysis import analyse
-from monitoring.bias.report import read
+from monitoring.bias.report import label_of, read
 from monitoring.bias.settings import BiasConfig, Facet
 
 ROWS = pl.DataFrame(
@@ -47,6 +47,13 @@ def test_the_document_is_clarify_s() -> None:
     ]
     names = [one["name"] for one in found["post_training_bias_metrics"]["facets"]["facet"][0]["metrics"]]
     assert names == ["AD", "CDDPL", "DAR", "DCA", "DCR", "DI", "DPPL", "DRR", "FT", "GE", "RD", "SD", "TE"]
+
+
+def test_the_label_of_a_document_is_what_somebody_called_it() -> None:
+    assert label_of(document()) == "y"
+    assert label_of({"post_training_bias_metrics": {"label": "late"}}) == "late"
+    internal = {"pre_training_bias_metrics": {"label": "@label"}}
+    assert [label_of(one) for one in (internal, None, [], {}, {"pre_training_bias_metrics": [1]})] == [""] * 5
 
 
 def test_exact_mode_adds_intervals() -> None:

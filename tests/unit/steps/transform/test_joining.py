@@ -123,7 +123,10 @@ def test_cells_add_up(values: list[str]) -> None:
 
 def test_numbers_keep_every_digit_their_author_gave_them() -> None:
     made = shaper(JSONLINES, join_source="Input", output_filter="$['a','SageMakerOutput']")
-    rows, answers = [b'{"a": 1.10, "b": 2}', b'{"a": 123456789012345678901}'], b"1e400\n0.10000000000000000555"
+    rows, answers = (
+        [b'{"a": 1.10, "b": 2}', b'{"a": 123456789012345678901}'],
+        b"1e400\n0.10000000000000000555",
+    )
     assert results(made, rows, answers) == [
         b'{"a":1.10,"SageMakerOutput":1e400}',
         b'{"a":123456789012345678901,"SageMakerOutput":0.10000000000000000555}',
