@@ -35,6 +35,7 @@ from prefect.runner._process_manager import ProcessHandle, create_isolated_termi
 from prefect.workers.base import BaseWorker
 from prefect.workers.process import ProcessJobConfiguration, ProcessVariables, ProcessWorkerResult
 
+from flows.cancelling import Once, look
 from flows.registration import Deployment, ensure_pool, load, register
 from flows.zygote import GRACE_SECONDS, Job, Nursery, start
 
@@ -111,14 +112,18 @@ class WarmWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessWo
                 executor = context.create_executor(
                     flow_run, starter, resolve_flow=load_flow_from_flow_run, propose_submitting=False
                 )
+                observer = context._observer  # noqa: SLF001 - Prefect gives no other way to it
+                observer.on_cancelling = Once(observer.on_cancelling)
                 outcome = None
 
                 async def execute(*, task_status: anyio.abc.TaskStatus[ProcessHandle]) -> None:
                     nonlocal outcome
                     outcome = await executor.submit(task_status=task_status)
+                    group.cancel_scope.cancel()
 
                 async with anyio.create_task_group() as group:
                     handle = await group.start(execute)
+                    group.start_soon(look, context.client, flow_run.id, observer.on_cancelling)
                     if task_status and handle.pid:
                         task_status.started(handle.pid)
         if outcome is None or outcome.status_code is None:

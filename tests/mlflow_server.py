@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from cryptography.fernet import Fernet
 
 from configs.settings import Settings
 from registry.server import SERVICE_USER
+from tests.ports import free_port
 
 PASSWORD = "correct-horse-battery"
 
@@ -98,9 +98,3 @@ def healthy(url: str, process: subprocess.Popen) -> bool:
         return httpx.get(f"{url}/health", timeout=2).is_success
     except httpx.TransportError:
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.mlflow_server import free_port, wait
+from tests.mlflow_server import wait
+from tests.ports import free_port
 
 
 @contextmanager

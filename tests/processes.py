@@ -1,17 +1,14 @@
-"""What tests of real processes need: waiting for a condition, whether a process lives, and free ports."""
+"""What tests of real processes need: waiting for a condition, and whether a process lives."""
 
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
-
-from configs.settings import DEFAULT_PORTS
 
 T = TypeVar("T")
 
@@ -52,14 +49,3 @@ def printed(program: str, *arguments: Path, seed: str) -> str:
         capture_output=True,
         text=True,
     ).stdout
-
-
-def free_ports() -> dict[str, int]:
-    """A free port for each service of the platform."""
-    probes = [socket.socket() for _ in DEFAULT_PORTS]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = {name: probe.getsockname()[1] for name, probe in zip(DEFAULT_PORTS, probes, strict=True)}
-    for probe in probes:
-        probe.close()
-    return ports

@@ -13,7 +13,8 @@ from registry.memory import MemoryRegistry
 from registry.mlflow import MlflowRegistry
 from registry.port import STATUS, Candidate, ModelRegistry
 from registry.tracking import RunReport, log_run
-from tests.mlflow_server import free_port, mlflow  # noqa: F401  (a fixture)
+from tests.mlflow_server import mlflow  # noqa: F401  (a fixture)
+from tests.ports import free_port
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 CONTENT = b"package bytes"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +15,7 @@ from uuid import UUID
 
 import httpx
 
-from configs.settings import DEFAULT_PORTS, GATEWAYS, Settings
+from configs.settings import GATEWAYS, Settings
 from deploy.envoy import EnvoyAdmin
 from deploy.gateways import Gateways
 from deploy.supervise import Supervisor
@@ -25,6 +23,7 @@ from flows.wiring import Wiring, connect
 from registry.entry import Kind
 from registry.standing import standing
 from seaway.platform import Platform
+from tests.ports import free_ports
 
 
 def until(condition, seconds=60.0, what="the condition"):
@@ -34,17 +33,6 @@ def until(condition, seconds=60.0, what="the condition"):
         assert time.monotonic() < deadline, f"{what() if callable(what) else what}: not within {seconds} s"
         time.sleep(0.1)  # a look may be a request to Prefect
     return value
-
-
-def free_ports():
-    """Ports below those that the kernel and the model servers take."""
-    dice, found = random.SystemRandom(), []
-    while len(found) < len(DEFAULT_PORTS):
-        port = dice.randrange(10_100, 19_900)
-        with socket.socket() as probe:
-            if port not in found and probe.connect_ex(("127.0.0.1", port)) != 0:
-                found.append(port)
-    return dict(zip(DEFAULT_PORTS, found, strict=True))
 
 
 class Stack:

@@ -7,7 +7,6 @@ import base64
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -20,12 +19,7 @@ from deploy import gateway
 from deploy.envoy import ConfigFolder, EnvoyAdmin, command
 from deploy.errors import GatewayUnreachable
 from deploy.listener import AsyncPorts
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.ports import free_port
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 60, step: float = 0.02) -> None:

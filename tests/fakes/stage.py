@@ -14,7 +14,8 @@ from botocore.config import Config
 
 from deploy.envoy import ConfigFolder, EnvoyAdmin
 from deploy.port import Fleet, Share
-from tests.fakes.data_plane import Envoy, Upstream, free_port, order, running_envoy, wait_until
+from tests.fakes.data_plane import Envoy, Upstream, order, running_envoy, wait_until
+from tests.ports import free_port
 
 TIMEOUT = 1.0
 RETRIES = 3

@@ -24,6 +24,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.fakes.container import Container
+from tests.ports import free_port
 from tests.processes import until
 
 pytestmark = pytest.mark.integration
@@ -90,12 +91,6 @@ class Service:
 
     def file(self, location: str) -> Path:
         return self.objects / location.removeprefix("s3://local/")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:

@@ -17,7 +17,7 @@ import boto3
 import pytest
 
 from serving.capture import Exchange, from_environment, read, read_captures
-from tests.mlflow_server import free_port
+from tests.ports import free_port
 from tests.processes import until
 
 pytestmark = pytest.mark.integration
@@ -144,6 +144,7 @@ def test_a_limit_of_the_process_drops_too(tmp_path: Path) -> None:
     code = """
 import os, resource, time
 from serving.capture import Exchange, from_environment
+from tests.ports import free_port
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 recorder = from_environment(os.environ)
 for number in range(9):

@@ -27,6 +27,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from serving.contract import Tree
 from serving.train import FAILED, INTERRUPTED
+from tests.ports import free_port
 from tests.processes import until
 
 pytestmark = pytest.mark.integration
@@ -130,9 +131,7 @@ def served(
     tree: Tree, cwd: Path | None = None, **variables: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
     """`serve` in a session of its own, once it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [ROOT / "serving" / "serve", "--host", "127.0.0.1"],
         env=environment(tree, SAGEMAKER_BIND_TO_PORT=str(port), **variables),

@@ -16,13 +16,14 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    """The page that Prometheus scrapes, after one request."""
+    """The page that Prometheus scrapes, after some requests."""
     with staged(tmp_path_factory.mktemp("gateway")) as stage:
         stage.split(Share(V1.id, "v1", 100), Share(V2.id, "v2", 0))
-        runtime(stage.envoy.url).invoke_endpoint(EndpointName=ENDPOINT, Body=order(body=b"x"))
+        client = runtime(stage.envoy.url)
         address = f"http://127.0.0.1:{stage.envoy.admin_port}/stats/prometheus"
 
         def page():
+            client.invoke_endpoint(EndpointName=ENDPOINT, Body=order(body=b"x"))
             return httpx.get(address, trust_env=False).text
 
         wait_until(lambda: "upstream_rq_time_bucket" in page())  # histograms become visible at a flush

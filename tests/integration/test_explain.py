@@ -30,6 +30,7 @@ from serving.explain.responder import ExplainingResponder
 from serving.loading import load
 from serving.responder import Request
 from steps.pack import BASELINE_ROWS, pack
+from tests.ports import free_port
 from tests.processes import until
 
 pytestmark = pytest.mark.integration
@@ -225,9 +226,7 @@ def test_what_trees_cannot_explain_exactly(boosted: Path, tmp_path: Path, kind: 
 
 @contextmanager
 def serving(folder: Path, timeout: str = "60", **settings: Any) -> Iterator[httpx.Client]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "serving", "--package", str(folder), "--port", str(port)],
         cwd=ROOT,

@@ -21,8 +21,9 @@ from deploy.counting import increase
 from deploy.envoy import ConfigFolder, EnvoyAdmin
 from deploy.errors import GatewayUnreachable
 from deploy.port import Share
-from tests.fakes.data_plane import Upstream, free_port, order, running_envoy, wait_until
+from tests.fakes.data_plane import Upstream, order, running_envoy, wait_until
 from tests.fakes.stage import DOWN, ENDPOINT, RETRIES, TIMEOUT, V1, V2, Stage, fleet, runtime, staged
+from tests.ports import free_port
 
 pytestmark = pytest.mark.integration
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -28,7 +28,7 @@ from serving.capture import place
 from steps import joining, labels
 from steps.errors import DataRefused
 from steps.hours import bring, joined, variants
-from tests.mlflow_server import free_port
+from tests.ports import free_port
 from tests.processes import until
 from tests.unit.steps.test_hours import KEY, SPAN, START, ages, capture, stock
 

@@ -13,8 +13,8 @@ from flows.monitoring.cloudwatch import LARGEST, SENT, publish
 from flows.monitoring.executions import Status
 from flows.monitoring.windows import on_demand
 from monitoring.findings import Figure
-from tests.mlflow_server import free_port
 from tests.moto_server import moto_server
+from tests.ports import free_port
 from tests.watched import HOUR, MONITOR, NOON, World
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 
 from seaway.service import Interface, Loops
 from tests.dashboards import expressions, metrics
-from tests.mlflow_server import free_port
+from tests.ports import free_port
 from tests.processes import until
 from tests.watched import HOUR, MONITOR, NOON, World
 

@@ -29,6 +29,7 @@ from serving.pipeline.stages import Stage
 from serving.responder import Request
 from steps.pack import pack
 from steps.pipeline import PipelineRefused, pack_pipeline
+from tests.ports import free_port
 from tests.processes import until
 
 pytestmark = pytest.mark.integration
@@ -105,9 +106,7 @@ NAMES = ("preprocess", "predict", "postprocess")
 
 @contextlib.contextmanager
 def serving(folder: Path, **variables: str) -> Iterator[int]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "serving", "--package", str(folder), "--port", str(port)]
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **variables})
 

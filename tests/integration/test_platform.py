@@ -14,11 +14,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from configs.settings import DEFAULT_PORTS, Settings
+from configs.settings import Settings
 from deploy.supervise import Program, Supervisor
 from flows.trigger import Trigger
 from seaway.platform import Platform, PlatformError
 from seaway.programs import PORTS_OF
+from tests.ports import free_ports
 from tests.processes import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240)]
@@ -31,16 +32,10 @@ MODEL = (sys.executable, "-S", "-c", "import signal; signal.pause()")
 def home(tmp_path_factory):
     """A home whose wanted ports are free, but for the first one."""
     home = tmp_path_factory.mktemp("platform") / "a home"
-    probes = [socket.socket() for _ in DEFAULT_PORTS]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = {name: probe.getsockname()[1] for name, probe in zip(DEFAULT_PORTS, probes, strict=True)}
-    for probe in probes[1:]:
-        probe.close()
-    probes[0].listen()
-    Settings(home=home, ports=ports).save()
-    yield home
-    probes[0].close()
+    ports = free_ports()
+    with socket.create_server(("127.0.0.1", next(iter(ports.values())))):
+        Settings(home=home, ports=ports).save()
+        yield home
     Supervisor(home).shutdown()
 
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from botocore.exceptions import EventStreamError
 
-from tests.fakes.data_plane import free_port
+from tests.ports import free_port
 from tests.processes import until
 
 pytestmark = pytest.mark.integration

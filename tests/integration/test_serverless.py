@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import pytest
 
 from serving import package
 from tests.multiplier import multiplier
+from tests.ports import free_port
 from tests.processes import alive, until
 
 pytestmark = pytest.mark.integration
@@ -88,9 +88,7 @@ class Endpoint:
 
 @contextlib.contextmanager
 def serverless(folder: Path, environ: dict[str, str] | None = None, **asked: Any) -> Iterator[Endpoint]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     settings = {"memory_size_in_mb": 1024, "max_concurrency": 2, "idle_seconds": 600, **asked}
     process = subprocess.Popen(
         [sys.executable, "-m", "serving", "--package", str(folder), "--port", str(port)],

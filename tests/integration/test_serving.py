@@ -27,6 +27,7 @@ from sklearn.preprocessing import OrdinalEncoder
 from serving import package
 from steps.pack import pack
 from tests.fakes import bodies
+from tests.ports import free_port
 from tests.processes import until
 
 pytestmark = pytest.mark.integration
@@ -67,9 +68,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @contextlib.contextmanager
 def serving(folder: Path, **variables: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "serving", "--package", str(folder), "--port", str(port)],
         cwd=ROOT,

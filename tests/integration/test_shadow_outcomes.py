@@ -29,7 +29,7 @@ from steps.errors import DataRefused
 from steps.recorded import Span, requests, variants
 from tests.integration.test_capture import bucket, store  # noqa: F401  (fixtures)
 from tests.integration.test_replay import build, traffic
-from tests.mlflow_server import free_port
+from tests.ports import free_port
 from tests.processes import until
 
 pytestmark = pytest.mark.integration

@@ -25,6 +25,7 @@ from botocore.exceptions import EventStreamError
 from serving import eventstream
 from serving.capture import body, read_captures, read_outcomes
 from serving.contract import RESPONSE_STREAM as STREAM
+from tests.ports import free_port
 from tests.processes import until
 
 pytestmark = pytest.mark.integration
@@ -150,9 +151,7 @@ class Running:
     """A sidecar process."""
 
     def __init__(self, upstream: str, *options: str, **environ: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         command = [sys.executable, "-m", "serving.sidecar", "--upstream", upstream, "--port", str(self.port)]
         self.process = subprocess.Popen([*command, *options], cwd=ROOT, env=os.environ | environ)
@@ -261,10 +260,8 @@ def test_failures_before_the_answer_have_a_status(start, container: Container) -
         assert "in time" in late.json()["error"]
         assert client.post("/invocations", content=b"silent").status_code == 502
         assert client.post("/invocations", content=b"1").content == b"1"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        nobody = start(upstream=f"http://127.0.0.1:{free.getsockname()[1]}")
-        assert httpx.get(f"{nobody.url}/ping").status_code == 503
+    nobody = start(upstream=f"http://127.0.0.1:{free_port()}")
+    assert httpx.get(f"{nobody.url}/ping").status_code == 503
 
 
 def test_answers_that_break_off_never_look_whole(start, container: Container) -> None:

@@ -25,7 +25,8 @@ from registry.port import Candidate
 from registry.tracking import RunReport, log_run
 from seaway.platform import Platform
 from steps.pack import pack
-from tests.processes import free_ports, until
+from tests.ports import free_ports
+from tests.processes import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240)]
 OBJECTS = 30

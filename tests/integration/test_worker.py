@@ -13,7 +13,8 @@ from configs.settings import Settings
 from deploy.supervise import Supervisor
 from flows.trigger import Trigger, TriggerRefused
 from seaway.platform import Platform
-from tests.processes import alive, free_ports, until
+from tests.ports import free_ports
+from tests.processes import alive, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -140,6 +141,20 @@ def test_runs_and_worker_survive_the_death_of_the_server(trigger, start, supervi
     assert supervisor.states()["worker"].pid == worker
     trigger.cancel(run)
     assert final(trigger, run).type == "CANCELLED"
+    until(lambda: not alive(pid))
+
+
+def test_a_run_can_be_cancelled_after_prefects_own_watch_has_given_up(trigger, start, supervisor, platform):
+    run, file = start("endless")
+    pid = pid_in(file)
+    log = platform.settings.home / "logs" / "worker.log"
+    before = log.stat().st_size
+    supervisor.stop("prefect")
+    until(lambda: "cancellation will fail" in log.read_bytes()[before:].decode(errors="replace"), 110)
+    platform.up()
+    trigger.cancel(run)
+    assert final(trigger, run).type == "CANCELLED"
+    assert written(file.with_suffix(".cancelled"))
     until(lambda: not alive(pid))
 
 

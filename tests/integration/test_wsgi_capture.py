@@ -18,8 +18,8 @@ import httpx
 import pytest
 
 from serving.capture import read_captures
-from tests.mlflow_server import free_port
 from tests.multiplier import multiplier
+from tests.ports import free_port
 from tests.processes import until
 
 SBIN = "/usr/sbin"

@@ -19,6 +19,7 @@ from steps.transform.job import CSV, DataCaptureConfig, DataProcessing, Job, Tra
 from steps.transform.port import Model
 from steps.transform.processes import Processes
 from steps.transform.run import transform
+from tests.ports import free_port
 from tests.processes import until
 
 pytestmark = pytest.mark.integration
@@ -30,9 +31,7 @@ CONTAINER = Path(__file__).with_name("container.py")
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import boto3
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     for name, value in (
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),
