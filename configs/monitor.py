@@ -189,6 +189,8 @@ class DataQuality(_Timed):
     """Columns that are not looked at."""
     row_outliers: bool = True
     """Score rows with the isolation forest of the baseline, also those with usual values in every column."""
+    multivariate: bool = True
+    """Rebuild rows from principal components of the baseline: do the columns still go together?"""
     over_time: OverTime | None = OverTime()
     """The alarm over all windows together; null switches it off."""
 

@@ -33,7 +33,7 @@ PROFILE, STATISTICS, CONSTRAINTS, NOTES = (
     "notes.json",
 )
 BIAS, ATTRIBUTIONS, PREPROCESS = "bias.json", "attributions.json", "preprocess.py"
-FOREST = "forest.json"
+FOREST, COMPONENTS = "forest.json", "components.json"
 LEAST = 200
 """Training rows from which a forest is grown."""
 SEED = 7
@@ -145,6 +145,18 @@ def _row_outliers(ground: Ground) -> Made:
     return {FOREST: encoded(forest.document(grown))}, ()
 
 
+def _multivariate(ground: Ground) -> Made:
+    """Principal components of the rows that the model was trained on."""
+    from monitoring.drift import components
+
+    names = [one.name for one in ground.manifest.inputs]
+    if ground.seen.height < LEAST or len(names) < 2:
+        return {}, (
+            f"fewer than {LEAST} training rows, or one column, say too little about what goes together",
+        )
+    return {COMPONENTS: encoded(components.document(components.fit(ground.inputs(ground.seen), names)))}, ()
+
+
 def _model_quality(ground: Ground) -> Made:
     """Metrics of the hold-out, and what estimates them without labels."""
     manifest = ground.manifest
@@ -189,6 +201,7 @@ def _explainability(ground: Ground) -> Made:
 PARTS: Mapping[str, Callable[[Ground], Made]] = {
     "data quality": _data_quality,
     "row outliers": _row_outliers,
+    "multivariate drift": _multivariate,
     "model quality": _model_quality,
     "bias": _bias,
     "explainability": _explainability,

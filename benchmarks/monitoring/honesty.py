@@ -4,7 +4,7 @@
 
 Each model has six columns of numbers, one with missing values, and two of categories, one with a rare one, and
 a baseline that is a sample as well. Every day a window is profiled, analysed, its rows are scored by the
-isolation forest of the baseline, and it is added to the watch. Printed: of how many healthy models each rule
+isolation forest and rebuilt from the components of the baseline, and it is added to the watch. Printed: of how many healthy models each rule
 raises an alarm in all that time, on what share of the days, and after how many days it finds a shift of one
 column. Exit status 1 when the watch raises alarms on more than alpha of the models (beyond chance), any check
 of seaway on more than alpha of the days, or the watch misses a shift of half a standard deviation.
@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import polars as pl
 
-from monitoring.drift import constraints, forest, isolation, sequence
+from monitoring.drift import components, constraints, forest, isolation, sequence
 from monitoring.drift.analysis import DataQuality, analyse
 from monitoring.drift.constraints import Constraints
 from monitoring.drift.shares import Rule as Shares
@@ -63,10 +63,12 @@ RULES: dict[str, Rule] = {
     "Model Monitor: completeness, domains": lambda found: bool(found.shares),
     "seaway: the same beyond chance": lambda found: any(one.violated for one in found.shares),
     "seaway: rows by isolation forest": lambda found: bool(found.rows and found.rows.violated),
+    "seaway: columns together": lambda found: bool(found.rebuilt and found.rebuilt.violated),
     CHECKS: lambda found: (
         any(one.violated for one in found.shares)
         or any(one.drifted for one in found.features)
         or bool(found.rows and found.rows.violated)
+        or bool(found.rebuilt and found.rebuilt.violated)
     ),
 }
 
@@ -75,14 +77,15 @@ def run(seed: int, options: argparse.Namespace, shift: float, days: int) -> dict
     """Days, from 1, on which each rule raises an alarm."""
     rng = np.random.default_rng(seed)
     seen = draw(rng, options.baseline, 0)
-    baseline, grown = profiled(seen), forest.fit(seen, seen.columns, seed=SEED)
+    baseline = profiled(seen)
+    whole = (forest.fit(seen, seen.columns, seed=SEED), components.fit(seen, seen.columns))
     rules: Constraints = constraints.suggest(baseline)
     reference = sequence.begin(baseline, alpha=ALPHA)
     watch, alarms = sequence.Watch(), {name: list[int]() for name in (WATCH, *RULES)}
     for day in range(1, days + 1):
         rows = draw(rng, options.rows, shift if day > HEALTHY_DAYS else 0)
         window = profiled(rows)
-        found = judged(analyse(baseline, rules, window, rule=Shares(alpha=ALPHA / 2)), grown, rows)
+        found = judged(analyse(baseline, rules, window, rule=Shares(alpha=ALPHA / 2)), *whole, rows)
         watch = sequence.look(reference, watch, window)
         for name, rule in RULES.items():
             alarms[name] += [day] * rule(found)
@@ -92,9 +95,13 @@ def run(seed: int, options: argparse.Namespace, shift: float, days: int) -> dict
     return alarms
 
 
-def judged(finding: Finding, grown: forest.Forest, rows: pl.DataFrame) -> DataQuality:
-    found = isolation.judge(grown, rows, ALPHA / 2)
-    details: DataQuality = (isolation.told(finding, found) if found else finding).details
+def judged(
+    finding: Finding, grown: forest.Forest, plane: components.Components, rows: pl.DataFrame
+) -> DataQuality:
+    """What is known of the columns, and of whole rows too."""
+    strange, rebuilt = isolation.judge(grown, rows, ALPHA / 4), components.judge(plane, rows, ALPHA / 4)
+    finding = isolation.told(finding, strange) if strange else finding
+    details: DataQuality = (components.told(finding, rebuilt) if rebuilt else finding).details
     return details
 
 

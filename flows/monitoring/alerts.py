@@ -9,7 +9,7 @@ from datetime import datetime
 from configs.monitor import MonitorAlarm
 from flows.monitoring.executions import Action, Alert, AlertStatus, Execution
 from flows.monitoring.windows import SCHEDULES
-from monitoring.drift import isolation, over_time
+from monitoring.drift import components, isolation, over_time
 from monitoring.findings import Figure, Violation
 
 Figures = Mapping[datetime, Sequence[Figure]]
@@ -68,7 +68,11 @@ def concerns(violation: Violation, figure: str) -> bool:
     return figure in {metric, f"bias_metric_{metric}"} or (metric == "shap" and figure == "ndcg")
 
 
-_WHOLE = {over_time.FIGURE: over_time.CHECK, isolation.FIGURE: isolation.CHECK}
+_WHOLE = {
+    over_time.FIGURE: over_time.CHECK,
+    isolation.FIGURE: isolation.CHECK,
+    components.FIGURE: components.CHECK,
+}
 _OF_COLUMNS = (
     "feature_baseline_drift",
     "feature_non_null",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SEED = 7
 """Of everything random: the same window always gives the same report."""
-PROFILE, CONSTRAINTS, FOREST = "profile.bin", "constraints.json", "forest.json"
+PROFILE, CONSTRAINTS, FOREST, COMPONENTS = "profile.bin", "constraints.json", "forest.json", "components.json"
 BROKEN = (ArithmeticError, LookupError, TypeError, ValueError)
 """What columns that are unlike any other may raise; everything else stands without them."""
 QUALITY, BIAS, ATTRIBUTIONS, ESTIMATOR = (
@@ -121,23 +121,29 @@ def data_quality(material: Material) -> Finding:
         window.without(*settings.exclude),
         rule=overlay.rule(settings, edited(Known(baseline, constraints.read(rules)))),
     )
-    return _with_rows(found, material, settings) if settings.row_outliers else found
+    return _with_rows(found, material, settings)
 
 
 def _with_rows(finding: Finding, material: Material, settings: DataQuality) -> Finding:
-    """Rows unlike those of the baseline too, where the package has a forest."""
-    from monitoring.drift import forest, isolation
+    """What whole rows say too, where the package has what they are held against."""
+    from monitoring.drift import components, forest, isolation
 
-    known = material.document(FOREST)
-    if known is None or not finding.rows:
-        return finding
-    try:
-        grown = forest.read(known)
-        found = isolation.judge(grown, material.stretch.some(isolation.MOST), settings.alpha / 2)
-    except BROKEN as error:
-        note = f"rows were not scored: {type(error).__name__}: {error}"
-        return replace(finding, notes=(*finding.notes, note))
-    return isolation.told(finding, found) if found else finding
+    sample = cache(lambda: material.stretch.some(isolation.MOST))
+    for part, wanted, read, test in (
+        (FOREST, settings.row_outliers, forest.read, isolation),
+        (COMPONENTS, settings.multivariate, components.read, components),
+    ):
+        known = material.document(part) if wanted and finding.rows else None
+        if known is None:
+            continue
+        try:
+            found = test.judge(read(known), sample(), settings.alpha / 4)
+        except BROKEN as error:
+            note = f"rows were not held against {part}: {type(error).__name__}: {error}"
+            finding = replace(finding, notes=(*finding.notes, note))
+        else:
+            finding = test.told(finding, found) if found else finding
+    return finding
 
 
 def model_quality(material: Material) -> Finding:

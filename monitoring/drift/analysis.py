@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from monitoring.drift import checks, discoveries, observations
 from monitoring.drift import constraints as rules
 from monitoring.drift.comparison import FeatureDrift, compare
+from monitoring.drift.components import Rebuilt
 from monitoring.drift.constraints import Constraints
 from monitoring.drift.discoveries import Dependence
 from monitoring.drift.isolation import RowOutliers
@@ -43,6 +44,8 @@ class DataQuality:
     """Why a column could not be compared, by name."""
     rows: RowOutliers | None = None
     """Rows unlike those of the baseline."""
+    rebuilt: Rebuilt | None = None
+    """Whether the columns go together as in the baseline."""
     over_time: Standing | None = None
     """How the alarm over all windows stands."""
 

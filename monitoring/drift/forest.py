@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monitoring.drift import encoding
 from monitoring.drift.distribution import Floats
+from monitoring.drift.encoding import Encoding, halves, learnt, matrix
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,20 +31,7 @@ STRANGE = 0.01
 CHUNK = 65_536
 """Rows that are scored at once, so that memory does not grow with the table."""
 _EULER = 0.5772156649015329
-_LEARNT = 10_000
-"""Rows of the baseline that grow the trees, and as many that set the limit, at most; evenly spaced."""
 Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """How one column becomes numbers."""
-
-    name: str
-    median: float | None = None
-    """Numbers: put in place of missing and infinite ones."""
-    frequencies: Mapping[str, float] | None = None
-    """Texts: the share of each in the baseline; others, and missing ones, count 0, so that rare is far."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,64 +74,20 @@ def fit(frame: pl.DataFrame, columns: Sequence[str], *, seed: int, trees: int = 
 
     if frame.height < 2 or not columns:
         raise ValueError("a forest needs at least two rows and one column; give it the baseline's")
-    every = max(1, frame.height // (2 * _LEARNT))
-    seen, unseen = frame.gather_every(2 * every), frame.gather_every(2 * every, every)
-    encodings = tuple(_learn(seen, name) for name in columns)
-    matrix = encode(encodings, seen)
-    size = min(SAMPLE, len(matrix))
-    model = IsolationForest(n_estimators=trees, max_samples=size, random_state=seed).fit(matrix)
+    seen, unseen = halves(frame)
+    encodings = learnt(seen, columns)
+    encoded = encode(encodings, seen)
+    size = min(SAMPLE, len(encoded))
+    model = IsolationForest(n_estimators=trees, max_samples=size, random_state=seed).fit(encoded)
     grown = _flatten(encodings, [one.tree_ for one in model.estimators_], size)
     scores = np.sort(score(grown, unseen))[::-1]
     above = int(STRANGE * len(scores))
     return replace(grown, limit=float(scores[above]), above=above, rows=len(scores))
 
 
-def _learn(frame: pl.DataFrame, name: str) -> Encoding:
-    import polars as pl
-
-    column = frame[name]
-    if column.dtype.is_numeric() or column.dtype == pl.Boolean:
-        numbers = column.cast(pl.Float64).to_numpy()
-        finite = numbers[np.isfinite(numbers)]
-        return Encoding(name, median=float(np.median(finite)) if finite.size else 0.0)
-    counted = column.drop_nulls().cast(pl.String).value_counts().sort("count", name, descending=[True, False])
-    shares = counted.select(pl.col(name), pl.col("count") / max(1, column.len()))
-    return Encoding(name, frequencies=dict(shares.head(1000).iter_rows()))
-
-
 def encode(columns: Sequence[Encoding], frame: pl.DataFrame) -> NDArray[np.float32]:
-    """Rows as a matrix; a column that is missing or of another kind counts as missing throughout."""
-    made = [_encoded(one, frame) for one in columns]
-    return np.column_stack(made).astype(np.float32) if made else np.empty((frame.height, 0), np.float32)
-
-
-def _encoded(one: Encoding, frame: pl.DataFrame) -> Floats:
-    import polars as pl
-
-    if one.median is None:
-        known = one.frequencies or {}
-        if one.name not in frame.columns or not known or not _text_like(frame[one.name].dtype):
-            return np.zeros(frame.height)
-        texts = frame[one.name].cast(pl.String, strict=False)
-        shares = texts.replace_strict(list(known), list(known.values()), default=0.0, return_dtype=pl.Float64)
-        return shares.to_numpy().astype(float)
-    if one.name not in frame.columns or not _number_like(frame[one.name].dtype):
-        return np.full(frame.height, one.median)
-    numbers = frame[one.name].cast(pl.Float64, strict=False).to_numpy().astype(float)
-    kept = np.isfinite(numbers) & (np.abs(numbers) < np.finfo(np.float32).max)
-    return np.where(kept, numbers, one.median)
-
-
-def _number_like(dtype: pl.DataType) -> bool:
-    import polars as pl
-
-    return dtype.is_numeric() or dtype in {pl.Boolean, pl.String, pl.Null}
-
-
-def _text_like(dtype: pl.DataType) -> bool:
-    import polars as pl
-
-    return not dtype.is_nested() and dtype != pl.Object
+    """Rows as the trees see them."""
+    return matrix(columns, frame).astype(np.float32)
 
 
 def _flatten(columns: tuple[Encoding, ...], trees: Sequence[Any], size: int) -> Forest:
@@ -232,18 +177,12 @@ _KEPT = {
 
 def document(forest: Forest) -> dict[str, Any]:
     """The forest as JSON-able data; equal forests give equal documents."""
-    columns = [
-        {"name": one.name, "median": one.median}
-        if one.frequencies is None
-        else {"name": one.name, "frequencies": dict(one.frequencies)}
-        for one in forest.columns
-    ]
     arrays = {
         name: base64.b64encode(getattr(forest, name).astype(kind).tobytes()).decode()
         for name, kind in _KEPT.items()
     }
     numbers = {name: getattr(forest, name) for name in ("expected", "limit", "above", "rows")}
-    return {"columns": columns, **arrays, **numbers}
+    return {"columns": encoding.document(forest.columns), **arrays, **numbers}
 
 
 def read(document: Mapping[str, Any]) -> Forest:
@@ -259,9 +198,7 @@ def read(document: Mapping[str, Any]) -> Forest:
         for name, kind in _KEPT.items()
     }
     forest = Forest(
-        columns=tuple(
-            Encoding(one["name"], one.get("median"), one.get("frequencies")) for one in document["columns"]
-        ),
+        columns=encoding.read(document["columns"]),
         **arrays,
         expected=float(document["expected"]),
         limit=float(document["limit"]),

@@ -72,6 +72,7 @@ def _of_kind(
         case "DataQuality":
             yield "Features", lambda: features.section(finding, baseline, window)
             yield strange.TITLE, lambda: strange.section(finding)
+            yield strange.TOGETHER, lambda: strange.together(finding)
             yield standing.TITLE, lambda: standing.section(finding)
         case "ModelQuality":
             yield "Model quality", lambda: quality.section(finding)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from monitoring.drift import history, isolation, over_time
+from monitoring.drift import components, history, isolation, over_time
 from monitoring.findings import Figure, Finding
 from steps.pages import markup
 from steps.pages.charts import Mark, line
@@ -19,7 +19,7 @@ WINDOWS = 60
 DRIFT = "feature_baseline_drift_"
 RAW = (("Distance", "raw"),)
 BIAS = "bias_metric_"
-_WHOLE = {over_time.FIGURE, isolation.FIGURE}
+_WHOLE = {over_time.FIGURE, isolation.FIGURE, components.FIGURE}
 """Figures of all columns together."""
 _GROWING = {over_time.FIGURE}
 """Sums over all windows; they are unlike their past by nature."""

@@ -206,6 +206,12 @@ class Stack:
         states = self.supervisor.states()
         return {n: s.pid for n, s in states.items() if n.startswith(f"{fleet.id}.") and s.pid}
 
+    def whole(self, fleet):
+        """Whether every instance of a fleet answers, as both gateways see it."""
+        with self.gateways() as admin:
+            hosts = admin.hosts(fleet.id)
+        return len(hosts) >= fleet.instance_count and all(host.healthy for host in hosts.values())
+
     def flow_process(self):
         """The process of the flow run that is under way, or 0: a child of the worker's zygote."""
         zygote = self.pid("worker")

@@ -67,6 +67,8 @@ class Scene:
         release = self.store.endpoint("killed").stable
         if name == "canary":
             release = self.stack.production(self.approval).request.release
+        elif not self.stack.whole(release.fleet("killed", self.archives)):
+            return 0  # the other instance is what its clients have while this one is gone
         return min(self.stack.instances(release.fleet("killed", self.archives)).values(), default=0)
 
     def strike(self, name, phase):

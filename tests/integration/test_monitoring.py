@@ -289,7 +289,7 @@ def test_what_is_strange_to_forest_and_watch_is_a_note(world, monkeypatch):
     world.watch()
     (found,) = (one for one in world.run().scheduled().executions if one.kind == "DataQuality")
     assert found.status.judged
-    assert {"rows were not scored: ValueError: strange"} <= set(found.notes)
+    assert {"rows were not held against forest.json: ValueError: strange"} <= set(found.notes)
     assert {"drift over time was not judged: ValueError: strange"} <= set(found.notes)
 
 
@@ -322,6 +322,9 @@ def test_rows_unlike_the_training_rows_are_counted(world):
         for point in world.run().logbook.history.figures("b", "row_outliers")
     }
     assert shares[NOON] < 0.025 < shares[NOON + HOUR]
+    errors = [one.figure for one in world.run().logbook.history.figures("b", "reconstruction_error")]
+    assert len(errors) == 2
+    assert all(0 < one.low < one.value < one.high for one in errors)
     page = (world.home / "reports/b/now-data-quality/2026/03/01/13/report.html").read_text()
     assert "Unusual rows" in page
     assert "a-12-" in page

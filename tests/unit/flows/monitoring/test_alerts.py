@@ -78,6 +78,7 @@ def test_a_new_version_starts_without_a_past():
         (DRIFT, "drift_over_time", False),
         (DRIFT, "feature_drift_over_time_age", False),
         (Violation("row_outliers_check", "", (("feature_name", "@rows"),)), "row_outliers", True),
+        (Violation("multivariate_drift_check", "", (("feature_name", "@rows"),)), "row_outliers", False),
         (BIAS, "bias_metric_CI", True),
         (BIAS, "bias_metric_DPL", False),
         (Violation("LessThanThreshold", "", (("metric_name", "f1"),)), "f1", True),

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.drift import constraints, isolation, over_time
+from monitoring.drift import components, constraints, isolation, over_time
 from monitoring.drift.analysis import DataQuality, analyse
+from monitoring.drift.components import Rebuilt
 from monitoring.drift.isolation import RowOutliers, Strange
 from monitoring.drift.over_time import Standing
 from monitoring.drift.sequence import Watch
@@ -260,6 +261,14 @@ def test_what_all_windows_and_whole_rows_say():
     for part in ("Unusual rows", "60 of 500 rows", "12.0 %", "e9", "row_outliers_check", "could"):
         assert (part in told) == (part != "could")
     assert "Unusual rows" not in " ".join(read(whole()).text)
+
+
+def test_columns_that_no_longer_go_together():
+    rebuilt = Rebuilt(500, 120, 0.1, 1e-9, 0.0125, 1.41, 0.105, 0.75)
+    found = components.told(Finding("DataQuality", 500, details=DataQuality()), rebuilt)
+    told = " ".join(read(page(RUN, (found,), None, None, ())).text)
+    for part in ("Columns together", "120 of 500 rows", "24.0 %", "1.41", "0.75", "multivariate_drift_check"):
+        assert part in told
 
 
 def test_shares_worse_than_their_constraints():
