@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
 
 from serving.asynchronous.configuration import Configuration
 from serving.asynchronous.errors import Invalid
@@ -27,6 +28,11 @@ INPUT_BYTES = 1024**3
 
 _ENDPOINT = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 _LOCATION = re.compile(r"(https|s3)://([^/]+)/?(.*)")
+_S3_HOST = re.compile(
+    r"(?:(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.)?s3(?:\.dualstack)?(?:[.-][a-z]{2}(?:-[a-z]+)+-\d)?"
+    r"\.amazonaws\.com(?:\.cn)?"
+)
+"""With the bucket in front, or in the path."""
 _CALLED = re.compile(r"[\x21-\x7e]{1,64}")
 _PATTERNS = {
     **{
@@ -115,7 +121,7 @@ def admit(
     for header, (pattern, wanted) in _PATTERNS.items():
         if header in headers and not pattern.fullmatch(headers[header]):
             raise Invalid(f"{header} must be {wanted}")
-    location = headers.get(INPUT_LOCATION, "")
+    location = _in_s3(headers.get(INPUT_LOCATION, ""))
     _one_input(location, body)
     extension, file = _extension(headers.get(EXTENSION, "")), headers.get(FILENAME, f"{ident}.out")
     failure = f"{file.removesuffix('.out')}-error.out"
@@ -142,10 +148,34 @@ def _one_input(location: str, body: bytes) -> None:
         raise Invalid("give either InputLocation or Body, not both and not neither")
     if len(body) > INLINE_BYTES:
         raise Invalid(f"the body is longer than {INLINE_BYTES} bytes; put it into the object store instead")
-    if location.startswith("https:"):
-        raise Invalid("InputLocation must begin with s3://; https:// is not supported")
     if location and not location.removeprefix("s3://").partition("/")[2]:
         raise Invalid("InputLocation names a bucket but no key; write s3://bucket/key")
+
+
+def _in_s3(location: str) -> str:
+    """`s3://bucket/key` of an object that is named by one of S3's own addresses; others stay as they are.
+
+    Raises:
+        Invalid: another address by https, or one that is signed for somebody.
+    """
+    if not location.startswith("https:"):
+        return location
+    refused = Invalid(
+        "InputLocation by https:// must be an object of S3 without a signature, such as "
+        "https://bucket.s3.eu-west-1.amazonaws.com/key; write s3://bucket/key"
+    )
+    try:
+        address = urlsplit(location)
+        path = unquote(address.path.removeprefix("/"), errors="strict")
+    except ValueError:
+        raise refused from None
+    found = _S3_HOST.fullmatch(address.netloc)
+    if found is None or address.query or address.fragment:
+        raise refused
+    named = f"s3://{found['bucket']}/{path}" if found["bucket"] else f"s3://{path}"
+    if not _PATTERNS[INPUT_LOCATION][0].fullmatch(named):
+        raise refused
+    return named
 
 
 def _extension(text: str) -> str:

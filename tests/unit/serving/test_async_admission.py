@@ -56,6 +56,39 @@ def test_refused(header, value):
         admitted({header: value})
 
 
+@pytest.mark.parametrize(
+    ("location", "named"),
+    [
+        ("https://shop.s3.eu-west-1.amazonaws.com/in/a%20b.csv", "s3://shop/in/a b.csv"),
+        ("https://my.shop.s3.amazonaws.com/k", "s3://my.shop/k"),
+        ("https://shop.s3.dualstack.us-gov-east-1.amazonaws.com/k", "s3://shop/k"),
+        ("https://s3-us-west-2.amazonaws.com/shop/a/k", "s3://shop/a/k"),
+        ("https://s3.cn-north-1.amazonaws.com.cn/shop/k", "s3://shop/k"),
+    ],
+)
+def test_s3_s_own_addresses_name_its_objects(location, named):
+    assert admitted({"x-amzn-sagemaker-inputlocation": location}, b"").input_location == named
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://example.org/k",
+        "https://shop.s3.eu-west-1.amazonaws.com.example.org/k",
+        "https://me@shop.s3.amazonaws.com/k",
+        "https://shop.s3.amazonaws.com:8443/k",
+        "https://shop.s3.amazonaws.com/k?X-Amz-Signature=1",
+        "https://shop.s3.amazonaws.com/%00",
+        "https://shop.s3.amazonaws.com/%ff",
+        "https://[shop/k",
+        "https://shop.s3.amazonaws.com/",
+    ],
+)
+def test_other_addresses_are_refused(location):
+    with pytest.raises(Invalid, match="s3://bucket/key"):
+        admitted({"x-amzn-sagemaker-inputlocation": location}, b"")
+
+
 def test_exactly_one_input():
     for headers, body in (({}, b""), ({"x-amzn-sagemaker-inputlocation": "s3://b/k"}, b"x")):
         with pytest.raises(Invalid, match="either InputLocation or Body"):
