@@ -14,6 +14,7 @@ from typing import Any
 from deploy import sessions
 from deploy.answers import ASYNC_MARK, local_replies
 from deploy.lua import LUA
+from deploy.parts import header
 from serving.contract import STAGE
 
 ASYNC_CLUSTER = "seaway-async"
@@ -255,11 +256,6 @@ def address(host: str, port: int) -> dict[str, Any]:
 def watched(path: PurePath) -> dict[str, Any]:
     """A configuration file that Envoy reads again whenever another is moved to its place."""
     return {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}
-
-
-def header(key: str, value: str) -> dict[str, Any]:
-    """Set a header, whatever it was."""
-    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
 def discovery(*resources: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Parts of which routes are made: what a route matches, and which script sees its requests."""
+"""Parts of which routes are made: what a route matches, the headers it sets, and the script it runs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ def match(path: Mapping[str, Any], *headers: dict[str, Any]) -> dict[str, Any]:
 def of_value(name: str, value: str) -> dict[str, Any]:
     """A header of exactly this value."""
     return {"name": name, "string_match": {"exact": value}}
+
+
+def header(key: str, value: str) -> dict[str, Any]:
+    """Set a header, whatever it was."""
+    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
 def script(name: str, about: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from deploy.answers import ASYNC_MARK
-from deploy.listener import ASYNC_CLUSTER, header
-from deploy.parts import match, of_value, plain, script
+from deploy.listener import ASYNC_CLUSTER
+from deploy.parts import header, match, of_value, plain, script
 from serving import about, contract
 from serving.limits import INVOKE
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from deploy.answers import ASYNC_MARK, ERROR_TYPE, LOCAL_MARK, SLOT_HEADER, THROTTLED
 from deploy.layout import ACTIVATOR, SIDECAR, Layout, recalled, remembered
-from deploy.listener import REQUEST_ID_HEADER, ROUTES, discovery, header
-from deploy.parts import match, of_value, plain, script
+from deploy.listener import REQUEST_ID_HEADER, ROUTES, discovery
+from deploy.parts import header, match, of_value, plain, script
 from deploy.port import Share
 from deploy.refusals import by_script, direct, of_headers, of_the_rest, said
 from deploy.sessions import any_session, kept, opened_by

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from deploy.parts import header
 from serving.contract import CLOSED_SESSION_ID, NEW_SESSION_ID, SESSION_ID
 
 LONGEST_ID = 256
@@ -123,8 +124,7 @@ def kept(route: Mapping[str, Any], condition: Mapping[str, Any]) -> dict[str, An
 
 
 def _placed(fleet: str) -> dict[str, Any]:
-    named = {"key": _PLACE, "value": f"p%UPSTREAM_REMOTE_PORT%-{_short(fleet)}"}
-    return {"header": named, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    return header(_PLACE, f"p%UPSTREAM_REMOTE_PORT%-{_short(fleet)}")
 
 
 def _short(fleet: str) -> str:

@@ -3,7 +3,7 @@
 When only the relation between columns changes, every column by itself looks as ever; but the rows leave the
 plane that the components span, and what is rebuilt lies further from them. One half of the baseline's rows
 gives the components; of the other half a tenth is rebuilt worse than the limit. The number of such rows in a
-window follows the law that `isolation` explains, so the test is exact.
+window follows the law that `excess` explains, so the test is exact.
 
 Source: the reconstruction error of NannyML's multivariate drift (standardised columns, components for 65 % of
 the variance, mean Euclidean distance); a median stands for missing numbers here, and the test is ours.
@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from monitoring.drift import encoding
 from monitoring.drift.distribution import Floats
 from monitoring.drift.encoding import Encoding, halves, learnt, matrix
-from monitoring.drift.isolation import SUBJECT, so_many
+from monitoring.drift.excess import SUBJECT, Excess, so_many
 from monitoring.findings import Figure, Finding, Violation
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ VARIANCE = 0.65
 """Share of the variance that the components keep at least."""
 WORSE = 0.1
 """Share of the baseline's rows that are rebuilt worse than the limit."""
-FACTOR = 1.5
-"""Up to so many times the baseline's share is no violation, however certain it is."""
 NOISE = 1e-6
 """An error up to this, in standard deviations, is that of numbers written with fewer digits."""
 CHUNK = 65_536
@@ -65,40 +63,16 @@ class Components:
 
 
 @dataclass(frozen=True, slots=True)
-class Rebuilt:
-    """How well the rows of a window are rebuilt."""
+class Rebuilt(Excess):
+    """How well the rows of a window are rebuilt; strange are those that come out badly."""
 
-    rows: int
-    """Rows that were rebuilt."""
-    worse: int
-    """Of those, rows above the limit."""
-    expected: float
-    """Share of rows above the limit in the baseline."""
-    p_value: float
-    """Probability of so many or more while nothing changed."""
-    level: float
-    """It is a violation at or below this."""
+    factor: ClassVar[float] = 1.5
     error: float
     """Mean error."""
     deviation: float
     """Standard error of the mean."""
     baseline: float
     """Mean error in the baseline."""
-
-    @property
-    def share(self) -> float:
-        """Of rows above the limit in the window."""
-        return self.worse / self.rows if self.rows else 0.0
-
-    @property
-    def threshold(self) -> float:
-        """Share below which it is no violation."""
-        return FACTOR * self.expected
-
-    @property
-    def violated(self) -> bool:
-        """There are more than chance brings, and clearly more than in the baseline."""
-        return self.p_value <= self.level and self.share > self.threshold
 
 
 def fit(frame: pl.DataFrame, columns: Sequence[str]) -> Components:
@@ -163,12 +137,12 @@ def judge(plane: Components, frame: pl.DataFrame, level: float) -> Rebuilt | Non
     if not frame.height:
         return None
     found = errors(plane, frame)
-    worse = int((found > plane.limit).sum())
+    strange = int((found > plane.limit).sum())
     return Rebuilt(
         rows=len(found),
-        worse=worse,
+        strange=strange,
         expected=plane.above / plane.rows,
-        p_value=so_many(worse, len(found), plane.above, plane.rows),
+        p_value=so_many(strange, len(found), plane.above, plane.rows),
         level=level,
         error=float(found.mean()),
         deviation=standard_error(found),
@@ -194,11 +168,7 @@ def told(finding: Finding, found: Rebuilt) -> Finding:
 
 
 def _violation(found: Rebuilt) -> Violation:
-    said = (
-        f"Share of rows in which the columns do not go together as in the baseline: {found.share} exceeds "
-        f"threshold: {found.threshold:.4g} ({found.worse} of {found.rows} rows; p = {found.p_value:.2g}, "
-        f"level {found.level:g})"
-    )
+    said = f"Share of rows in which the columns do not go together as in the baseline: {found.said}"
     return Violation(CHECK, said, (("feature_name", SUBJECT),))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from monitoring.drift.components import Rebuilt
+from monitoring.drift.excess import Excess
 from monitoring.drift.isolation import RowOutliers
 from monitoring.findings import Finding
 from steps.pages import markup
@@ -35,7 +36,7 @@ def together(finding: Finding) -> str:
         return ""
     lead = (
         "Rows are rebuilt from a few principal components of the training rows; what does not go together as "
-        f"it did there comes out badly. {found.worse:,} of {found.rows:,} rows ({share(found.share)}) are "
+        f"it did there comes out badly. {found.strange:,} of {found.rows:,} rows ({share(found.share)}) are "
         f"further off than nine tenths of the training rows, of which {share(found.expected)} are. The mean "
         f"error is {number(found.error)} ± {number(found.deviation)} standard deviations, "
         f"{number(found.baseline)} in the baseline. {_chance(found)}"
@@ -47,7 +48,7 @@ def together(finding: Finding) -> str:
     return markup.section(TOGETHER, drawn, lead=lead)
 
 
-def _chance(found: RowOutliers | Rebuilt) -> str:
+def _chance(found: Excess) -> str:
     return (
         f"Chance alone brings so many with probability {number(found.p_value)}; {number(found.level)} or "
         f"less, and a share above {share(found.threshold)}, is a violation."

@@ -83,4 +83,4 @@ def test_numbers_written_with_fewer_digits_are_no_drift():
     plane = components.fit(frame, ["a", "b"])
     short = frame.with_columns(pl.all().cast(pl.Float32).cast(pl.Float64))
     assert not components.judge(plane, short, 0.5).violated
-    assert components.judge(replace(plane, limit=0.0), short, 0.5).worse == 400
+    assert components.judge(replace(plane, limit=0.0), short, 0.5).strange == 400

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from scipy.stats import betabinom
 
-from monitoring.drift import forest, isolation
+from monitoring.drift import excess, forest, isolation
 from monitoring.drift.analysis import DataQuality
 from monitoring.findings import Finding
 from monitoring.rows import EVENT_ID, ROW
@@ -37,9 +37,9 @@ GROWN = forest.fit(rows(2000), NAMES, seed=7, trees=25)
 )
 def test_the_tail_is_the_beta_binomial_laws(strange, count, above, calibration):
     expected = betabinom.sf(strange - 1, count, above + 1, calibration - above)
-    found = isolation.so_many(strange, count, above, calibration)
+    found = excess.so_many(strange, count, above, calibration)
     assert found == pytest.approx(expected, rel=1e-9)
-    assert isolation.so_many(0, count, above, calibration) == 1
+    assert excess.so_many(0, count, above, calibration) == 1
 
 
 def test_the_law_is_that_of_order_statistics():
@@ -47,7 +47,7 @@ def test_the_law_is_that_of_order_statistics():
     rng = np.random.default_rng(1)
     limit = np.sort(rng.random((4000, 40)), axis=1)[:, -3]
     more = (rng.random((4000, 30)) > limit[:, None]).sum(axis=1) >= 3
-    assert more.mean() == pytest.approx(isolation.so_many(3, 30, 2, 40), abs=0.03)
+    assert more.mean() == pytest.approx(excess.so_many(3, 30, 2, 40), abs=0.03)
 
 
 def test_rows_that_are_strange_only_together_are_found():
