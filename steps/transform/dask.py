@@ -6,6 +6,7 @@ reachable from it under the same names.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
@@ -46,7 +47,8 @@ class Dask:
             try:
                 yield from self._events(client, name, sources)
             finally:
-                client.unregister_worker_plugin(name)
+                with contextlib.suppress(OSError):  # a worker that is leaving takes its server along
+                    client.unregister_worker_plugin(name)
 
     def _events(self, client: Client, name: str, sources: Sequence[Source]) -> Generator[Event, None, None]:
         left = iter(sources)

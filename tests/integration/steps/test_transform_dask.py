@@ -23,7 +23,11 @@ from steps.transform.run import transform
 from steps.transform.storage import sources
 from tests.processes import alive, descendants, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore::ResourceWarning")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.timeout(300),  # a cluster of processes, beside two other files of tests
+]
 NOW = datetime(2026, 11, 23, 4, tzinfo=UTC)
 CONTAINER = Path(__file__).with_name("container.py")
 
@@ -33,7 +37,12 @@ def cluster() -> Any:
     from distributed import LocalCluster
 
     with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1"
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        memory_limit=0,  # else workers pause and are restarted by what the machine has left
+        dashboard_address="127.0.0.1:0",
+        host="127.0.0.1",
     ) as cluster:
         yield cluster.scheduler_address
 
