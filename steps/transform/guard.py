@@ -17,8 +17,12 @@ GRACE = 10.0
 
 def main(command: list[str]) -> int:
     """Run the command; returns its exit code."""
+    early = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: early.set())  # as yet there is no child to pass it on to
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    if early.is_set():
+        child.terminate()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the worker decides
     threading.Thread(target=_watch, args=(child,), daemon=True).start()
     return child.wait()
