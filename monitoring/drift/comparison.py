@@ -3,7 +3,8 @@
 The p-value is for "both are samples of one distribution". For numbers it is the first term of Kolmogorov's
 series, `2 exp(-2 n m / (n + m) d^2)` (the two-sample form of the Dvoretzky-Kiefer-Wolfowitz-Massart bound),
 with the true numbers of rows and with d lowered by the most that both sketches can be off: never smaller than
-the asymptotic value, and safe where a p-value read off a sketch's items is not. Numbers with few distinct
+the asymptotic value, and safe where a p-value read off a sketch's items is not. Small samples that both
+sketches hold whole get the exact p-value. Numbers with few distinct
 values, and categories, get Pearson's test of homogeneity, in which the baseline is a sample too; categories
 with fewer than five expected rows are taken together.
 """
@@ -24,6 +25,8 @@ OTHER = "\0other values"
 """Stands for categories that a profile did not keep."""
 LEAST_EXPECTED = 5
 """Rows that a category must have for Pearson's test."""
+EXACT_STEPS = 100_000
+"""Largest product of both numbers of rows whose exact p-value is worth its milliseconds."""
 _NAMES = {
     "KolmogorovSmirnov": "kolmogorov_smirnov_p",
     "Homogeneity": "homogeneity_p",
@@ -149,7 +152,7 @@ def _numbers(baseline: ColumnProfile, window: ColumnProfile) -> tuple[dict[str, 
     off = then.quantiles.worst / a.n + now.quantiles.worst / b.n
     found = {
         "linf_simple": raw,
-        "kolmogorov_smirnov_p": kolmogorov(max(0.0, raw - off), a.n, b.n),
+        "kolmogorov_smirnov_p": _kolmogorov_smirnov(raw, off, int(a.n), int(b.n)),
         "wasserstein": area,
         "wasserstein_normalised": area / max(then.moments.std_dev, 0.001),
         "sketch_error": off,
@@ -176,6 +179,30 @@ def _as_numbers(counts: Mapping[str, int]) -> dict[str, float]:
 def kolmogorov(distance: float, n: float, m: float) -> float:
     """Upper bound of the p-value of a Kolmogorov-Smirnov distance between samples of n and m rows."""
     return min(1.0, 2 * math.exp(-2 * n * m / (n + m) * distance * distance))
+
+
+def kolmogorov_exact(distance: float, n: int, m: int) -> float:
+    """The p-value of a Kolmogorov-Smirnov distance between samples of n and m rows; ties only raise it.
+
+    Every order of the n + m values is equally likely: a walk from (0, 0) to (n, m). Of walks that end in
+    (i, j), a share of i / (i + j) came from (i - 1, j); the p-value is the share of those to (n, m) that have
+    met a point with |i / n - j / m| >= distance (Hodges, 1958). Takes time in proportion to n m.
+    """
+    far = round(distance * n * m)
+    met = [0.0] * (m + 1)
+    for i in range(n + 1):
+        for j in range(m + 1):
+            if abs(i * m - j * n) >= far:
+                met[j] = 1.0
+            elif i or j:
+                met[j] = (i * met[j] + (j * met[j - 1] if j else 0.0)) / (i + j)
+    return met[m]
+
+
+def _kolmogorov_smirnov(distance: float, off: float, n: int, m: int) -> float:
+    if not off and n * m <= EXACT_STEPS:
+        return kolmogorov_exact(distance, n, m)
+    return kolmogorov(max(0.0, distance - off), n, m)
 
 
 def curve(numeric: Numeric) -> Distribution:

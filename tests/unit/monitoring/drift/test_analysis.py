@@ -52,6 +52,16 @@ def test_the_baseline_meets_its_own_constraints():
     json.dumps(finding.documents)
 
 
+def test_small_samples_get_the_exact_p_value():
+    then = scan.profile(pl.DataFrame({"x": np.arange(100.0)}))
+    for rows, p_value in ((40, comparison.kolmogorov_exact), (4000, comparison.kolmogorov)):
+        now = scan.profile(pl.DataFrame({"x": np.linspace(10, 120, rows)}))
+        drift = comparison.compare(then.columns["x"], now.columns["x"], Settings())
+        off = drift.others["sketch_error"]
+        assert drift.p_value == pytest.approx(p_value(drift.raw - off, 100, rows), rel=1e-9)
+    assert comparison.kolmogorov_exact(0.3, 100, 40) < comparison.kolmogorov(0.3, 100, 40)
+
+
 def test_a_shift_is_found_with_its_figures():
     window = scan.profile(table(3000, shift=1, seed=1))
     finding = analyse(BASELINE, SUGGESTED, window)

@@ -1,5 +1,6 @@
 """Golden vectors of Deequ, Model Monitor, Evidently and NannyML, and agreement with scipy."""
 
+import itertools
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
-from monitoring.drift import bins, distances, distribution
+from monitoring.drift import bins, comparison, distances, distribution
 
 NEAR = {"abs": 1e-12, "rel": 1e-12}
 A = {"a": 10, "b": 20, "c": 25, "d": 10, "e": 5}
@@ -282,3 +283,32 @@ def test_heavy_ties_make_fewer_bins():
     edges = bins.inner_edges(distribution.of([0.0] * 90 + list(range(1, 11))))
     assert edges.tolist() == [0.0, 0.1] or len(edges) <= 2
     assert bins.inner_edges(distribution.of([5.0] * 10)).size == 0
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "distance", "p_value"),
+    [
+        (np.arange(1, 11), np.arange(3, 13), 0.2, 0.9944575548290717),
+        (REFERENCE, CURRENT, 0.1, 0.7020569828664881),
+    ],
+)
+def test_exact_kolmogorov_smirnov(then, now, distance, p_value):
+    assert linf_numeric(then, now) == pytest.approx(distance, **NEAR)
+    assert comparison.kolmogorov_exact(distance, len(then), len(now)) == pytest.approx(p_value, **NEAR)
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.data())
+def test_exact_kolmogorov_smirnov_counts_all_orders(n, m, data):
+    def distance(chosen):
+        return linf_numeric(chosen, [one for one in range(n + m) if one not in chosen])
+
+    orders = [distance(chosen) for chosen in itertools.combinations(range(n + m), n)]
+    seen = data.draw(st.sampled_from(orders))
+    share = np.mean(np.array(orders) >= seen - 1e-12)
+    assert comparison.kolmogorov_exact(seen, n, m) == pytest.approx(share, **NEAR)
+
+
+def test_homogeneity_of_two_categories_is_the_test_of_two_proportions():
+    statistic, p_value = distances.homogeneity({"a": 50, "b": 50}, {"a": 40, "b": 60}, least=5)
+    assert math.sqrt(statistic) == pytest.approx(1.4213381090374024, **NEAR)
+    assert p_value == pytest.approx(0.1552184896846841, **NEAR)

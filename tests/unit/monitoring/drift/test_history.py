@@ -66,3 +66,14 @@ def test_many_series_at_once_share_the_level():
     pages = np.random.default_rng(8).normal(size=(60, 5, 14)).tolist()
     shown = [any(history.newest(one, tests=5, level=0.2) for one in page) for page in pages]
     assert 0.02 < np.mean(shown) <= 0.2 + 3 * (0.16 / 60) ** 0.5
+
+
+def test_golden_deviations():
+    """The sample deviation of the specification, and NannyML's threshold, which is of the population."""
+    fibonacci = [0, 1, 1, 2, 3, 5, 8, 13, 21, 34]
+    (found,) = history.online_normal([*fibonacci, 1e6], 1.0)
+    assert (found.high - 8.8) / math.sqrt(1.1) == pytest.approx(11.033282980751165, rel=1e-12)
+    (found,) = history.online_normal([*range(10), 1e6])
+    to_sample_and_new_figure = math.sqrt(10 / 9 * 1.1)
+    for ours, theirs in ((found.low, -4.116843969807043), (found.high, 13.116843969807043)):
+        assert (ours - 4.5) / to_sample_and_new_figure == pytest.approx(theirs - 4.5, rel=1e-12)

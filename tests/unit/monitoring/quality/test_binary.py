@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from monitoring.quality import binary, confusion, ranking
-from monitoring.quality.metric import Measured
+from monitoring.quality.metric import Measured, Z
 
 CLASSES = ("0", "1")
 
@@ -192,3 +192,12 @@ def test_long_curves_are_thinned() -> None:
     assert len(x) == len(y) <= ranking.POINTS + 2
     assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
     assert np.trapezoid(y, x) == pytest.approx(found.scalars["auc"].value, abs=2e-3)
+
+
+def test_the_golden_interval_of_a_mean():
+    """Wald at z = 1.96 and n, from ours at n - 1: errors of 950 rows are 1, of 50 rows 0."""
+    rows = ranking.Ranked(np.array([1.0]), np.array([50]), np.array([950]))
+    brier = binary.losses(rows)["brier"]
+    assert brier.value == 0.95
+    wald = 0.95 - (0.95 - brier.low) / Z * 1.96 * math.sqrt(999 / 1000)
+    assert wald == pytest.approx(0.9364916322229515, abs=1e-12)
